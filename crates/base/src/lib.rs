@@ -1,0 +1,28 @@
+//! Leaf types that every other crate speaks in.
+//!
+//! In: strings as users and Kubernetes write them. Out: parsed, comparable values (host names with Istio's wildcard
+//! rules, protocols, labels, localities, CIDRs, identities) and the one shape of a diagnostic.
+//! Never: I/O, clocks, Envoy or Kubernetes types.
+//! Read first: `hostname.rs`, then `diagnostic.rs`.
+
+mod cidr;
+mod diagnostic;
+mod hostname;
+mod identity;
+mod labels;
+mod locality;
+mod names;
+mod object;
+mod protocol;
+mod visibility;
+
+pub use cidr::{Address, Cidr};
+pub use diagnostic::{Diagnostic, Level, Location};
+pub use hostname::Hostname;
+pub use identity::SpiffeIdentity;
+pub use labels::{Labels, Selector};
+pub use locality::Locality;
+pub use names::{ClusterId, DomainSuffix, Namespace, NetworkId, PortNumber};
+pub use object::ObjectRef;
+pub use protocol::Protocol;
+pub use visibility::{ExportTo, Visibility};

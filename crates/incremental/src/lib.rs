@@ -1,0 +1,116 @@
+//! Keyed tables and turns: what every stage between an event and an encoded resource reads and writes.
+//!
+//! In: rows set or removed in a [`Turn`]. Out: ordered persistent tables whose clones are snapshots, and the set of
+//! positions that changed.
+//! Never: knowledge of what a row means, I/O or clocks.
+//!
+//! A stage reads through [`Cx`]. It records nothing yet (every derived table is rebuilt in a turn that touches its
+//! inputs); the calls are there so that recording can be switched on, stage by stage, without changing one.
+
+use imbl::OrdMap;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The reading end of one computation.
+#[derive(Default, Debug)]
+pub struct Cx(());
+
+/// A persistent ordered table; a clone is a snapshot and costs O(1).
+#[derive(Clone, Debug)]
+pub struct Table<K, V> {
+    rows: OrdMap<K, Arc<V>>,
+}
+
+impl<K: Ord + Clone, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { rows: OrdMap::new() }
+    }
+}
+
+impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
+    /// The row of this key.
+    pub fn get(&self, _cx: &mut Cx, key: &K) -> Option<&Arc<V>> {
+        self.rows.get(key)
+    }
+
+    /// All rows in the order of their keys. A stage may fold over a whole table only where its result is about all of
+    /// it; everything else reads by key or by range.
+    pub fn iter(&self, _cx: &mut Cx) -> impl Iterator<Item = (&K, &Arc<V>)> {
+        self.rows.iter()
+    }
+
+    /// The rows whose keys lie in `range`.
+    pub fn range<'a>(&'a self, _cx: &mut Cx, range: impl std::ops::RangeBounds<K>) -> impl Iterator<Item = (&'a K, &'a Arc<V>)> {
+        self.rows.range(range)
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Sets (`Some`) or removes (`None`) a row and says whether that changed anything: an equal value does not.
+    pub fn set(&mut self, key: K, value: Option<V>) -> bool {
+        match (self.rows.get(&key), value) {
+            (Some(old), Some(new)) if **old == new => false,
+            (None, None) => false,
+            (_, Some(new)) => {
+                self.rows.insert(key, Arc::new(new));
+                true
+            }
+            (Some(_), None) => {
+                self.rows.remove(&key);
+                true
+            }
+        }
+    }
+}
+
+/// The keys of one table that changed in one turn.
+#[derive(Clone, Debug)]
+pub struct Changed<K>(pub BTreeSet<K>);
+
+impl<K: Ord> Default for Changed<K> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<K: Ord + Clone> Changed<K> {
+    /// Sets a row of `table` and notes its key if that changed it.
+    pub fn set<V: PartialEq>(&mut self, table: &mut Table<K, V>, key: K, value: Option<V>) -> bool {
+        let changed = table.set(key.clone(), value);
+        if changed {
+            self.0.insert(key);
+        }
+        changed
+    }
+
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_no_change_and_clones_are_snapshots() {
+        let mut table = Table::default();
+        let mut changed = Changed::default();
+        assert!(changed.set(&mut table, 1, Some("a")));
+        let before = table.clone();
+        assert!(!table.set(1, Some("a")));
+        assert!(table.set(1, Some("b")) && table.set(2, Some("c")) && table.set(1, None) && !table.set(1, None));
+        let cx = &mut Cx::default();
+        assert_eq!(before.get(cx, &1).map(|v| **v), Some("a"));
+        assert_eq!(table.iter(cx).map(|(k, v)| (*k, **v)).collect::<Vec<_>>(), [(2, "c")]);
+        assert_eq!(changed.0.into_iter().collect::<Vec<_>>(), [1]);
+    }
+}
