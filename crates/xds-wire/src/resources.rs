@@ -1,0 +1,170 @@
+//! An ordered set of resources of one type, in two layers, and the difference of two such sets.
+
+use crate::{Encoded, ResourceName};
+use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
+use std::sync::Arc;
+
+/// All resources of one type that a class of proxies may ask for.
+///
+/// The lower layer is shared by many classes; the overlay of one class adds, replaces or hides (`None`). Cloning is
+/// O(1), and so is every lookup in the size of the layers' logarithm.
+#[derive(Clone, Default)]
+pub struct Resources {
+    shared: OrdMap<ResourceName, Arc<Encoded>>,
+    overlay: OrdMap<ResourceName, Option<Arc<Encoded>>>,
+}
+
+/// What happened to one name between two sets.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// Added, or replaced by another content.
+    Set(Arc<Encoded>),
+    /// No longer there.
+    Removed(ResourceName),
+}
+
+impl Change {
+    /// The name that it is about.
+    pub fn name(&self) -> &ResourceName {
+        match self {
+            Self::Set(resource) => &resource.name,
+            Self::Removed(name) => name,
+        }
+    }
+}
+
+impl Resources {
+    /// A set without an overlay.
+    pub fn new(shared: OrdMap<ResourceName, Arc<Encoded>>) -> Self {
+        Self { shared, overlay: OrdMap::new() }
+    }
+
+    /// Puts `overlay` over `shared`.
+    pub fn layered(shared: OrdMap<ResourceName, Arc<Encoded>>, overlay: OrdMap<ResourceName, Option<Arc<Encoded>>>) -> Self {
+        Self { shared, overlay }
+    }
+
+    /// The resource of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Encoded>> {
+        match self.overlay.get(name) {
+            Some(over) => over.as_ref(),
+            None => self.shared.get(name),
+        }
+    }
+
+    /// All resources, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Encoded>> {
+        let mut shared = self.shared.iter().peekable();
+        let mut overlay = self.overlay.iter().peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let over_first = match (shared.peek(), overlay.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => false,
+                    (None, Some(_)) => true,
+                    (Some((under, _)), Some((over, _))) => over <= under,
+                };
+                if !over_first {
+                    return shared.next().map(|(_, resource)| resource);
+                }
+                let (name, resource) = overlay.next()?;
+                if shared.peek().is_some_and(|(under, _)| *under == name) {
+                    shared.next();
+                }
+                if let Some(resource) = resource {
+                    return Some(resource);
+                }
+            }
+        })
+    }
+
+    /// The number of resources; walks them.
+    pub fn count(&self) -> usize {
+        if self.overlay.is_empty() { self.shared.len() } else { self.iter().count() }
+    }
+
+    /// The number of rows of the overlay, for the metrics.
+    pub fn overlay_rows(&self) -> usize {
+        self.overlay.len()
+    }
+
+    /// Whether both are the same set without looking at their rows.
+    pub fn same(&self, other: &Self) -> bool {
+        self.shared.ptr_eq(&other.shared) && (self.overlay.ptr_eq(&other.overlay) || (self.overlay.is_empty() && other.overlay.is_empty()))
+    }
+
+    /// What leads from `self` to `newer`, by name. The cost grows with the number of rows that differ, because
+    /// persistent maps skip what they share.
+    pub fn diff(&self, newer: &Self) -> Vec<Change> {
+        if self.same(newer) {
+            return Vec::new();
+        }
+        let mut touched = OrdSet::new();
+        for item in self.shared.diff(&newer.shared) {
+            touched.insert(touched_name(item));
+        }
+        for item in self.overlay.diff(&newer.overlay) {
+            touched.insert(touched_name(item));
+        }
+        let changes = touched.iter().filter_map(|name| match (self.get(name), newer.get(name)) {
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) || old.version == new.version => None,
+            (_, Some(new)) => Some(Change::Set(new.clone())),
+            (Some(_), None) => Some(Change::Removed(name.clone())),
+            (None, None) => None,
+        });
+        changes.collect()
+    }
+}
+
+fn touched_name<V>(item: DiffItem<'_, '_, ResourceName, V>) -> ResourceName {
+    match item {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name.clone(),
+        DiffItem::Update { new: (name, _), .. } => name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ResourceType;
+
+    fn resource(name: &str, body: &str) -> Arc<Encoded> {
+        Arc::new(Encoded::new(ResourceType::Cluster, name.into(), body.as_bytes(), Arc::from([])))
+    }
+
+    fn names(resources: &Resources) -> Vec<String> {
+        resources.iter().map(|r| r.name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_overlay_adds_replaces_and_hides() {
+        let shared: OrdMap<_, _> = ["a", "b", "c"].map(|n| (ResourceName::from(n), resource(n, "x"))).into_iter().collect();
+        let base = Resources::new(shared.clone());
+        let overlay = [("b", None), ("c", Some(resource("c", "y"))), ("d", Some(resource("d", "z")))];
+        let class = Resources::layered(shared, overlay.map(|(n, r)| (ResourceName::from(n), r)).into_iter().collect());
+        assert_eq!(names(&class), ["a", "c", "d"]);
+        let changes = base.diff(&class);
+        assert_eq!(changes.iter().map(|c| c.name().to_string()).collect::<Vec<_>>(), ["b", "c", "d"]);
+        assert!(matches!(changes[0], Change::Removed(_)));
+        assert!(class.diff(&class.clone()).is_empty());
+    }
+
+    #[test]
+    fn equal_content_is_no_change() {
+        let one = Resources::new([(ResourceName::from("a"), resource("a", "x"))].into_iter().collect());
+        let two = Resources::new([(ResourceName::from("a"), resource("a", "x"))].into_iter().collect());
+        assert!(one.diff(&two).is_empty());
+    }
+
+    #[test]
+    fn both_protocols_carry_the_same_bytes() {
+        use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
+        let one = resource("outbound|80||a", &"long enough for a length of two bytes ".repeat(10));
+        let delta: DeltaDiscoveryResponse = prost::Message::decode(one.delta_chunk().clone()).unwrap();
+        let sotw: DiscoveryResponse = prost::Message::decode(one.sotw_chunk()).unwrap();
+        assert_eq!(delta.resources[0].name, "outbound|80||a");
+        assert_eq!(delta.resources[0].version, one.version.to_string());
+        assert_eq!(delta.resources[0].resource.as_ref(), sotw.resources.first());
+        assert_eq!(sotw.resources[0].value, one.body());
+    }
+}
