@@ -15,9 +15,15 @@ use std::{collections::BTreeSet, sync::Arc};
 pub struct Cx;
 
 /// A persistent ordered table; a clone is a snapshot and costs O(1).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Table<K, V> {
     rows: OrdMap<K, Arc<V>>,
+}
+
+impl<K: Ord + Clone + std::fmt::Debug, V: std::fmt::Debug> std::fmt::Debug for Table<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.rows.iter()).finish()
+    }
 }
 
 impl<K: Ord + Clone, V> Default for Table<K, V> {
