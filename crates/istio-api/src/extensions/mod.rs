@@ -1,0 +1,4 @@
+//! Group `extensions.istio.io`.
+
+pub mod traffic_extension;
+pub mod wasm_plugin;

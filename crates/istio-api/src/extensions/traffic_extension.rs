@@ -1,0 +1,75 @@
+//! TrafficExtension (`extensions/v1alpha1/traffic_extension.proto`): a filter in WebAssembly or Lua.
+
+use super::wasm_plugin::{FailStrategy, PluginType, PullPolicy, TrafficSelector, VmConfig};
+use crate::{
+    message::{enumeration, message},
+    scalar::Struct,
+    selector::{PolicyTargetReference, WorkloadSelector},
+};
+
+message! {
+    /// The `spec` of a TrafficExtension.
+    pub struct TrafficExtension {
+        /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
+        pub selector: Option<WorkloadSelector>,
+        /// The resources it attaches to instead.
+        pub target_refs: Vec<PolicyTargetReference>,
+        /// Where in the chain of filters.
+        pub phase: ExecutionPhase,
+        /// Higher comes first within a phase; unset is lowest.
+        pub priority: Option<i32>,
+        /// For which traffic; none mean all.
+        #[serde(rename = "match")]
+        pub matches: Vec<TrafficSelector>,
+        /// A filter in WebAssembly.
+        pub wasm: Option<WasmConfig>,
+        /// A filter in Lua.
+        pub lua: Option<LuaConfig>,
+    }
+    oneof filter: ExtensionFilter { wasm => Wasm(WasmConfig), lua => Lua(LuaConfig) }
+
+    /// A filter in WebAssembly.
+    pub struct WasmConfig {
+        /// Where the module is: `oci://` (also without scheme), `file://`, `http://` or `https://`.
+        pub url: String,
+        /// The module's checksum in hex.
+        pub sha256: String,
+        /// When it is fetched again.
+        pub image_pull_policy: PullPolicy,
+        /// The Secret for the registry, in the same namespace.
+        pub image_pull_secret: String,
+        /// Not used by Istio.
+        pub verification_key: String,
+        /// What the plugin receives.
+        pub plugin_config: Option<Struct>,
+        /// The plugin within the module.
+        pub plugin_name: String,
+        /// What happens if the plugin fails.
+        pub fail_strategy: FailStrategy,
+        /// The machine it runs in.
+        pub vm_config: Option<VmConfig>,
+        /// On which layer.
+        #[serde(rename = "type")]
+        pub plugin_type: PluginType,
+    }
+
+    /// A filter in Lua.
+    pub struct LuaConfig {
+        /// The program.
+        pub inline_code: String,
+    }
+}
+
+enumeration! {
+    /// Where in the chain of filters.
+    pub enum ExecutionPhase {
+        /// At the end, before the router.
+        Unspecified = "UNSPECIFIED",
+        /// Before authentication.
+        Authn = "AUTHN",
+        /// Before authorization.
+        Authz = "AUTHZ",
+        /// Before statistics.
+        Stats = "STATS",
+    }
+}

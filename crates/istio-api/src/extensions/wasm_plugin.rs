@@ -1,0 +1,123 @@
+//! WasmPlugin (`extensions/v1alpha1/wasm.proto`): a filter in WebAssembly.
+
+use crate::{
+    message::{enumeration, message},
+    scalar::Struct,
+    selector::{PolicyTargetReference, PortSelector, WorkloadMode, WorkloadSelector},
+};
+
+message! {
+    /// The `spec` of a WasmPlugin.
+    pub struct WasmPlugin {
+        /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
+        pub selector: Option<WorkloadSelector>,
+        /// The resource it attaches to instead.
+        pub target_ref: Option<PolicyTargetReference>,
+        /// The resources it attaches to instead.
+        pub target_refs: Vec<PolicyTargetReference>,
+        /// Where the module is: `oci://` (also without scheme), `file://`, `http://` or `https://`.
+        pub url: String,
+        /// The module's checksum in hex.
+        pub sha256: String,
+        /// When it is fetched again.
+        pub image_pull_policy: PullPolicy,
+        /// The Secret for the registry, in the same namespace.
+        pub image_pull_secret: String,
+        /// Not used by Istio.
+        pub verification_key: String,
+        /// What the plugin receives.
+        pub plugin_config: Option<Struct>,
+        /// The plugin within the module.
+        pub plugin_name: String,
+        /// Where in the chain of filters.
+        pub phase: PluginPhase,
+        /// Higher comes first within a phase; unset is lowest.
+        pub priority: Option<i32>,
+        /// What happens if the plugin fails.
+        pub fail_strategy: FailStrategy,
+        /// The machine it runs in.
+        pub vm_config: Option<VmConfig>,
+        /// For which traffic; none mean all.
+        #[serde(rename = "match")]
+        pub matches: Vec<TrafficSelector>,
+        /// On which layer.
+        #[serde(rename = "type")]
+        pub plugin_type: PluginType,
+    }
+
+    /// Which traffic.
+    pub struct TrafficSelector {
+        /// In which direction.
+        pub mode: WorkloadMode,
+        /// On which ports; none mean all.
+        pub ports: Vec<PortSelector>,
+    }
+
+    /// The machine that a plugin runs in.
+    pub struct VmConfig {
+        /// Its environment.
+        pub env: Vec<EnvVar>,
+    }
+
+    /// A variable of the environment.
+    pub struct EnvVar {
+        /// Its name.
+        pub name: String,
+        /// Where the value comes from.
+        pub value_from: EnvValueSource,
+        /// The value, for INLINE.
+        pub value: String,
+    }
+}
+
+enumeration! {
+    /// On which layer a plugin works.
+    pub enum PluginType {
+        /// As HTTP.
+        Unspecified = "UNSPECIFIED_PLUGIN_TYPE",
+        /// On requests.
+        Http = "HTTP",
+        /// On connections.
+        Network = "NETWORK",
+    }
+
+    /// Where in the chain of filters.
+    pub enum PluginPhase {
+        /// At the end, before the router.
+        Unspecified = "UNSPECIFIED_PHASE",
+        /// Before authentication.
+        Authn = "AUTHN",
+        /// Before authorization.
+        Authz = "AUTHZ",
+        /// Before statistics.
+        Stats = "STATS",
+    }
+
+    /// When a module is fetched again.
+    pub enum PullPolicy {
+        /// Always for the tag `latest`, else if it is not present.
+        Unspecified = "UNSPECIFIED_POLICY",
+        /// If it is not present.
+        IfNotPresent = "IfNotPresent",
+        /// When the object changes.
+        Always = "Always",
+    }
+
+    /// Where the value of a variable comes from.
+    pub enum EnvValueSource {
+        /// The object.
+        Inline = "INLINE",
+        /// The environment of the proxy.
+        Host = "HOST",
+    }
+
+    /// What happens if a plugin fails.
+    pub enum FailStrategy {
+        /// Requests are refused.
+        FailClose = "FAIL_CLOSE",
+        /// Requests pass.
+        FailOpen = "FAIL_OPEN",
+        /// It is loaded again; requests are refused meanwhile.
+        FailReload = "FAIL_RELOAD",
+    }
+}

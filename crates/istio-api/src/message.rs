@@ -1,0 +1,90 @@
+//! The two macros in which every API type is written, so that a file of a kind is only its catalogue of fields.
+
+/// Whether a field is left out of the JSON: proto3 writes no field that has its zero value.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Declares messages: structs in proto JSON's spelling (camelCase, every field optional, zero values not written).
+///
+/// `oneof accessor: View { field => Variant(Type), … }` behind a struct says that at most one of the fields may be set.
+/// It yields the enum `View` and the method `accessor`, which returns the first set member, and the schema extension
+/// `x-oneof` (a list of lists of property names), by which validation reports an object that sets two.
+macro_rules! message {
+    ($(
+        $(#[$meta:meta])*
+        pub struct $name:ident { $( $(#[$field_meta:meta])* pub $field:ident: $type:ty, )* }
+        $( oneof $accessor:ident: $view:ident { $( $member:ident => $variant:ident($member_type:ty) ),+ $(,)? } )*
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(rename_all = "camelCase", default)]
+        #[schemars(extend("x-oneof" = $crate::schema::oneofs(&[$( &[$( stringify!($member) ),+] ),*])))]
+        pub struct $name {
+            $( $(#[$field_meta])* #[serde(skip_serializing_if = "crate::message::is_default")] pub $field: $type, )*
+        }
+
+        $(
+            #[doc = concat!("The member that a [`", stringify!($name), "`] sets.")]
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            pub enum $view<'a> {
+                $( #[doc = concat!("`", stringify!($member), "`")] $variant(&'a $member_type), )+
+            }
+
+            impl $name {
+                #[doc = concat!("The first set member of the oneof (", $( stringify!($member), " ", )+ "), if any.")]
+                pub fn $accessor(&self) -> Option<$view<'_>> {
+                    $( if let Some(value) = &self.$member { return Some($view::$variant(value)); } )+
+                    None
+                }
+            }
+        )*
+    )+};
+}
+
+/// Declares closed enums with Istio's spelling of the values; the first value is proto's zero and the default.
+macro_rules! enumeration {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $name:ident {
+            $(#[$first_meta:meta])* $first:ident = $first_text:literal
+            $(, $(#[$variant_meta:meta])* $variant:ident = $text:literal )* $(,)?
+        }
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum $name {
+            #[default]
+            #[serde(rename = $first_text)]
+            $(#[$first_meta])*
+            $first,
+            $( #[serde(rename = $text)] $(#[$variant_meta])* $variant, )*
+        }
+
+        impl $name {
+            /// The value in Istio's spelling.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    Self::$first => $first_text,
+                    $( Self::$variant => $text, )*
+                }
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$first_text $(, $text)*] })
+            }
+        }
+    )+};
+}
+
+pub(crate) use {enumeration, message};

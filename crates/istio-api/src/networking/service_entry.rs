@@ -1,0 +1,87 @@
+//! ServiceEntry (`networking/v1alpha3/service_entry.proto`): services that no Kubernetes Service describes.
+
+use crate::{
+    message::{enumeration, message},
+    networking::{sidecar::WorkloadSelector, workload_entry::WorkloadEntry},
+    status::{AnalysisMessage, IstioCondition},
+};
+
+message! {
+    /// The `spec` of a ServiceEntry.
+    pub struct ServiceEntry {
+        /// The names of the service.
+        pub hosts: Vec<String>,
+        /// Its virtual addresses or ranges.
+        pub addresses: Vec<String>,
+        /// Its ports.
+        pub ports: Vec<ServicePort>,
+        /// Whether it belongs to the mesh.
+        pub location: Location,
+        /// How its endpoints are found.
+        pub resolution: Resolution,
+        /// Its endpoints.
+        pub endpoints: Vec<WorkloadEntry>,
+        /// Selects WorkloadEntries and Pods of the namespace as endpoints.
+        pub workload_selector: Option<WorkloadSelector>,
+        /// The namespaces that see the object: `*`, `.`, `~` or names; empty means the mesh's default.
+        pub export_to: Vec<String>,
+        /// Which subject names the servers' certificates may have.
+        pub subject_alt_names: Vec<String>,
+    }
+
+    /// A port of the service.
+    pub struct ServicePort {
+        /// 1 to 65535.
+        pub number: u32,
+        /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS; empty means that Envoy sniffs.
+        pub protocol: String,
+        /// A label for the port, by which endpoints map it.
+        pub name: String,
+        /// The port of the endpoints; 0 means the same number.
+        pub target_port: u32,
+    }
+
+    /// The `status` of a ServiceEntry.
+    pub struct ServiceEntryStatus {
+        /// What controllers found.
+        pub conditions: Vec<IstioCondition>,
+        /// What analysis found.
+        pub validation_messages: Vec<AnalysisMessage>,
+        /// The generation that the status is about.
+        pub observed_generation: i64,
+        /// The addresses that were allocated for the hosts.
+        pub addresses: Vec<ServiceEntryAddress>,
+    }
+
+    /// An allocated address.
+    pub struct ServiceEntryAddress {
+        /// The IP address.
+        pub value: String,
+        /// The host it is for.
+        pub host: String,
+    }
+}
+
+enumeration! {
+    /// Whether the service belongs to the mesh.
+    pub enum Location {
+        /// Outside: no mutual TLS by itself.
+        MeshExternal = "MESH_EXTERNAL",
+        /// Inside.
+        MeshInternal = "MESH_INTERNAL",
+    }
+
+    /// How endpoints are found.
+    pub enum Resolution {
+        /// Connections go to the address that the client asked for.
+        None = "NONE",
+        /// From `endpoints` or the selector.
+        Static = "STATIC",
+        /// Envoy resolves the names and uses all addresses.
+        Dns = "DNS",
+        /// Envoy resolves the name and uses the first address for new connections.
+        DnsRoundRobin = "DNS_ROUND_ROBIN",
+        /// Envoy resolves the name that the request asks for.
+        DynamicDns = "DYNAMIC_DNS",
+    }
+}

@@ -1,0 +1,97 @@
+//! Sidecar (`networking/v1alpha3/sidecar.proto`): what a sidecar proxy listens on and what it sees.
+
+use crate::{
+    message::{enumeration, message},
+    networking::{destination_rule::ConnectionPoolSettings, gateway::ServerTlsSettings, virtual_service::Destination},
+};
+use std::collections::BTreeMap;
+
+message! {
+    /// The `spec` of a Sidecar.
+    pub struct Sidecar {
+        /// The workloads of the namespace; unset means all.
+        pub workload_selector: Option<WorkloadSelector>,
+        /// The inbound listeners; none are derived from the Services of the workload.
+        pub ingress: Vec<IstioIngressListener>,
+        /// The outbound listeners and the hosts they see; none mean everything that is exported to the namespace.
+        pub egress: Vec<IstioEgressListener>,
+        /// Limits for inbound connections.
+        pub inbound_connection_pool: Option<ConnectionPoolSettings>,
+        /// What happens to traffic for unknown hosts; unset means as the mesh says.
+        pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
+    }
+
+    /// An inbound listener.
+    pub struct IstioIngressListener {
+        /// Where it listens.
+        pub port: Option<SidecarPort>,
+        /// The address; empty means that of the workload.
+        pub bind: String,
+        /// How traffic reaches it.
+        pub capture_mode: CaptureMode,
+        /// `127.0.0.1:port`, `0.0.0.0:port`, their IPv6 forms or `unix://` and a path; empty means the same port.
+        pub default_endpoint: String,
+        /// TLS of the listener in place of mutual TLS.
+        pub tls: Option<ServerTlsSettings>,
+        /// Limits for connections of this listener.
+        pub connection_pool: Option<ConnectionPoolSettings>,
+    }
+
+    /// An outbound listener.
+    pub struct IstioEgressListener {
+        /// Where it listens; unset means a listener for all hosts that no other one covers.
+        pub port: Option<SidecarPort>,
+        /// The address.
+        pub bind: String,
+        /// How traffic reaches it.
+        pub capture_mode: CaptureMode,
+        /// `namespace/host` with `*`, `.` and `~` for the namespace.
+        pub hosts: Vec<String>,
+    }
+
+    /// Selects workloads by labels; the form of the networking group (policies use `selector::WorkloadSelector`).
+    pub struct WorkloadSelector {
+        /// All of these labels are required.
+        pub labels: BTreeMap<String, String>,
+    }
+
+    /// What happens to traffic for unknown hosts.
+    pub struct OutboundTrafficPolicy {
+        /// Whether it is let through.
+        pub mode: OutboundTrafficMode,
+        /// Where it goes instead.
+        pub egress_proxy: Option<Destination>,
+    }
+
+    /// The port of a listener.
+    pub struct SidecarPort {
+        /// 1 to 65535, or 0 for a Unix socket.
+        pub number: u32,
+        /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS.
+        pub protocol: String,
+        /// A label for the port.
+        pub name: String,
+        /// Deprecated.
+        pub target_port: u32,
+    }
+}
+
+enumeration! {
+    /// Whether traffic for unknown hosts is let through.
+    pub enum OutboundTrafficMode {
+        /// No.
+        RegistryOnly = "REGISTRY_ONLY",
+        /// Yes.
+        AllowAny = "ALLOW_ANY",
+    }
+
+    /// How traffic reaches a listener.
+    pub enum CaptureMode {
+        /// As the proxy was set up.
+        Default = "DEFAULT",
+        /// Redirected.
+        Iptables = "IPTABLES",
+        /// Addressed to the listener.
+        None = "NONE",
+    }
+}

@@ -1,0 +1,96 @@
+//! WorkloadGroup (`networking/v1alpha3/workload_group.proto`): the template of WorkloadEntries that register themselves.
+
+use crate::{message::message, networking::workload_entry::WorkloadEntry};
+use std::collections::BTreeMap;
+
+message! {
+    /// The `spec` of a WorkloadGroup.
+    pub struct WorkloadGroup {
+        /// What is copied into the metadata of entries.
+        pub metadata: Option<ObjectMeta>,
+        /// What is copied into their `spec`; without an address.
+        pub template: Option<WorkloadEntry>,
+        /// How the agent on the machine probes the workload.
+        pub probe: Option<ReadinessProbe>,
+    }
+
+    /// Labels and annotations of entries.
+    pub struct ObjectMeta {
+        /// The labels.
+        pub labels: BTreeMap<String, String>,
+        /// The annotations.
+        pub annotations: BTreeMap<String, String>,
+    }
+
+    /// How a workload is probed, with the meaning and defaults of a Pod's probe.
+    pub struct ReadinessProbe {
+        /// Before the first probe.
+        pub initial_delay_seconds: i32,
+        /// 0 means 1.
+        pub timeout_seconds: i32,
+        /// 0 means 10.
+        pub period_seconds: i32,
+        /// Successes in a row until healthy; 0 means 1.
+        pub success_threshold: i32,
+        /// Failures in a row until unhealthy; 0 means 3.
+        pub failure_threshold: i32,
+        /// By a request.
+        pub http_get: Option<HttpHealthCheckConfig>,
+        /// By a connection.
+        pub tcp_socket: Option<TcpHealthCheckConfig>,
+        /// By a command.
+        pub exec: Option<ExecHealthCheckConfig>,
+        /// By gRPC's health protocol.
+        pub grpc: Option<GrpcHealthCheckConfig>,
+    }
+    oneof method: HealthCheckMethod {
+        http_get => HttpGet(HttpHealthCheckConfig),
+        tcp_socket => TcpSocket(TcpHealthCheckConfig),
+        exec => Exec(ExecHealthCheckConfig),
+        grpc => Grpc(GrpcHealthCheckConfig),
+    }
+
+    /// A probe by a request.
+    pub struct HttpHealthCheckConfig {
+        /// The path; empty means `/`.
+        pub path: String,
+        /// The port.
+        pub port: u32,
+        /// The host; empty means the workload's address.
+        pub host: String,
+        /// `http` (also if empty) or `https`.
+        pub scheme: String,
+        /// Headers of the request.
+        pub http_headers: Vec<HttpHeader>,
+    }
+
+    /// A probe by gRPC's health protocol.
+    pub struct GrpcHealthCheckConfig {
+        /// The port.
+        pub port: u32,
+        /// The service to ask for.
+        pub service: String,
+    }
+
+    /// A header of a probe.
+    pub struct HttpHeader {
+        /// Its name.
+        pub name: String,
+        /// Its value.
+        pub value: String,
+    }
+
+    /// A probe by a connection.
+    pub struct TcpHealthCheckConfig {
+        /// The host; empty means localhost.
+        pub host: String,
+        /// The port.
+        pub port: u32,
+    }
+
+    /// A probe by a command.
+    pub struct ExecHealthCheckConfig {
+        /// The command and its arguments; status 0 is healthy.
+        pub command: Vec<String>,
+    }
+}

@@ -1,0 +1,39 @@
+//! PeerAuthentication (`security/v1beta1/peer_authentication.proto`): whether workloads ask for mutual TLS.
+
+use crate::{
+    message::{enumeration, message},
+    selector::WorkloadSelector,
+};
+use std::collections::BTreeMap;
+
+message! {
+    /// The `spec` of a PeerAuthentication.
+    pub struct PeerAuthentication {
+        /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
+        pub selector: Option<WorkloadSelector>,
+        /// For all ports.
+        pub mtls: Option<MutualTls>,
+        /// By the port of the workload; only with a selector.
+        pub port_level_mtls: BTreeMap<u32, MutualTls>,
+    }
+
+    /// Mutual TLS.
+    pub struct MutualTls {
+        /// Whether it is asked for.
+        pub mode: MutualTlsMode,
+    }
+}
+
+enumeration! {
+    /// Whether mutual TLS is asked for.
+    pub enum MutualTlsMode {
+        /// As the next wider policy says; at last PERMISSIVE.
+        Unset = "UNSET",
+        /// No.
+        Disable = "DISABLE",
+        /// Mutual TLS and plain text are accepted.
+        Permissive = "PERMISSIVE",
+        /// Only mutual TLS is accepted.
+        Strict = "STRICT",
+    }
+}

@@ -1,0 +1,216 @@
+//! Telemetry (group `telemetry.istio.io`, `telemetry/v1alpha1/telemetry.proto`): traces, metrics and access logs.
+
+use crate::{
+    duration::Duration,
+    message::{enumeration, message},
+    selector::{PolicyTargetReference, WorkloadSelector},
+};
+use std::collections::BTreeMap;
+
+message! {
+    /// The `spec` of a Telemetry.
+    pub struct Telemetry {
+        /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
+        pub selector: Option<WorkloadSelector>,
+        /// The resource it attaches to instead.
+        pub target_ref: Option<PolicyTargetReference>,
+        /// The resources it attaches to instead.
+        pub target_refs: Vec<PolicyTargetReference>,
+        /// Traces.
+        pub tracing: Vec<Tracing>,
+        /// Metrics.
+        pub metrics: Vec<Metrics>,
+        /// Access logs.
+        pub access_logging: Vec<AccessLogging>,
+    }
+
+    /// Settings of traces.
+    pub struct Tracing {
+        /// In which direction.
+        #[serde(rename = "match")]
+        pub matches: Option<TracingSelector>,
+        /// Where to; the first counts.
+        pub providers: Vec<ProviderRef>,
+        /// The share of requests in percents.
+        pub random_sampling_percentage: Option<f64>,
+        /// Whether spans are not sent, though the context is passed on.
+        pub disable_span_reporting: Option<bool>,
+        /// Tags of spans by name.
+        pub custom_tags: BTreeMap<String, CustomTag>,
+        /// Whether the request's id decides on sampling; unset means yes.
+        pub use_request_id_for_trace_sampling: Option<bool>,
+        /// Whether Istio's tags are added; unset means yes.
+        pub enable_istio_tags: Option<bool>,
+        /// Whether the context is not passed on.
+        pub disable_context_propagation: Option<bool>,
+    }
+
+    /// In which direction.
+    pub struct TracingSelector {
+        /// The direction.
+        pub mode: WorkloadMode,
+    }
+
+    /// The value of a tag.
+    pub struct CustomTag {
+        /// A text.
+        pub literal: Option<Literal>,
+        /// A variable of the proxy's environment.
+        pub environment: Option<Environment>,
+        /// A header of the request.
+        pub header: Option<RequestHeader>,
+        /// A format of access logs.
+        pub formatter: Option<Formatter>,
+    }
+    oneof tag: CustomTagValue {
+        literal => Literal(Literal),
+        environment => Environment(Environment),
+        header => Header(RequestHeader),
+        formatter => Formatter(Formatter),
+    }
+
+    /// A text.
+    pub struct Literal {
+        /// The text.
+        pub value: String,
+    }
+
+    /// A variable of the proxy's environment.
+    pub struct Environment {
+        /// Its name.
+        pub name: String,
+        /// The value if it is not set.
+        pub default_value: String,
+    }
+
+    /// A header of the request.
+    pub struct RequestHeader {
+        /// Its name.
+        pub name: String,
+        /// The value if it is missing.
+        pub default_value: String,
+    }
+
+    /// A format of access logs.
+    pub struct Formatter {
+        /// The format.
+        pub value: String,
+    }
+
+    /// An extension provider of the mesh.
+    pub struct ProviderRef {
+        /// Its name in MeshConfig.
+        pub name: String,
+    }
+
+    /// Settings of metrics.
+    pub struct Metrics {
+        /// Where to.
+        pub providers: Vec<ProviderRef>,
+        /// Changes, applied in order.
+        pub overrides: Vec<MetricsOverrides>,
+        /// How often TCP metrics are reported; unset means 5s.
+        pub reporting_interval: Option<Duration>,
+    }
+
+    /// Which metrics.
+    pub struct MetricSelector {
+        /// One of Istio's.
+        pub metric: Option<IstioMetric>,
+        /// Another by name.
+        pub custom_metric: Option<String>,
+        /// In which direction.
+        pub mode: WorkloadMode,
+    }
+    oneof metric_match: MetricMatch { metric => Metric(IstioMetric), custom_metric => CustomMetric(str) }
+
+    /// A change of metrics.
+    pub struct MetricsOverrides {
+        /// Which; unset means all.
+        #[serde(rename = "match")]
+        pub matches: Option<MetricSelector>,
+        /// Whether they are off.
+        pub disabled: Option<bool>,
+        /// Changes of tags by name.
+        pub tag_overrides: BTreeMap<String, TagOverride>,
+    }
+
+    /// A change of a tag.
+    pub struct TagOverride {
+        /// What happens.
+        pub operation: TagOperation,
+        /// A CEL expression over the request.
+        pub value: String,
+    }
+
+    /// Settings of access logs.
+    pub struct AccessLogging {
+        /// In which direction.
+        #[serde(rename = "match")]
+        pub matches: Option<LogSelector>,
+        /// Where to.
+        pub providers: Vec<ProviderRef>,
+        /// Whether they are off.
+        pub disabled: Option<bool>,
+        /// What is logged.
+        pub filter: Option<Filter>,
+    }
+
+    /// In which direction.
+    pub struct LogSelector {
+        /// The direction.
+        pub mode: WorkloadMode,
+    }
+
+    /// What is logged.
+    pub struct Filter {
+        /// A CEL expression over the request.
+        pub expression: String,
+    }
+}
+
+enumeration! {
+    /// The direction of traffic.
+    pub enum WorkloadMode {
+        /// Both directions.
+        ClientAndServer = "CLIENT_AND_SERVER",
+        /// Outbound, and gateways.
+        Client = "CLIENT",
+        /// Inbound.
+        Server = "SERVER",
+    }
+
+    /// Istio's metrics.
+    pub enum IstioMetric {
+        /// All of them.
+        AllMetrics = "ALL_METRICS",
+        /// `istio_requests_total`
+        RequestCount = "REQUEST_COUNT",
+        /// `istio_request_duration_milliseconds`
+        RequestDuration = "REQUEST_DURATION",
+        /// `istio_request_bytes`
+        RequestSize = "REQUEST_SIZE",
+        /// `istio_response_bytes`
+        ResponseSize = "RESPONSE_SIZE",
+        /// `istio_tcp_connections_opened_total`
+        TcpOpenedConnections = "TCP_OPENED_CONNECTIONS",
+        /// `istio_tcp_connections_closed_total`
+        TcpClosedConnections = "TCP_CLOSED_CONNECTIONS",
+        /// `istio_tcp_sent_bytes_total`
+        TcpSentBytes = "TCP_SENT_BYTES",
+        /// `istio_tcp_received_bytes_total`
+        TcpReceivedBytes = "TCP_RECEIVED_BYTES",
+        /// `istio_request_messages_total`
+        GrpcRequestMessages = "GRPC_REQUEST_MESSAGES",
+        /// `istio_response_messages_total`
+        GrpcResponseMessages = "GRPC_RESPONSE_MESSAGES",
+    }
+
+    /// What happens to a tag.
+    pub enum TagOperation {
+        /// Set to the value.
+        Upsert = "UPSERT",
+        /// Removed.
+        Remove = "REMOVE",
+    }
+}
