@@ -6,5 +6,7 @@
 //! Read first: `event.rs`, then `store.rs`; for the way of a file, `file/`.
 
 mod event;
+mod store;
 
 pub use event::{Change, Event};
+pub use store::{Key, Store, StoreChanges};

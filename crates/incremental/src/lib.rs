@@ -61,11 +61,17 @@ impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
 
     /// Sets (`Some`) or removes (`None`) a row and says whether that changed anything: an equal value does not.
     pub fn set(&mut self, key: K, value: Option<V>) -> bool {
+        self.set_shared(key, value.map(Arc::new))
+    }
+
+    /// Like [`Table::set`], for a value that is shared already. An equal value keeps the old allocation, so that later
+    /// stages may compare by pointer.
+    pub fn set_shared(&mut self, key: K, value: Option<Arc<V>>) -> bool {
         match (self.rows.get(&key), value) {
-            (Some(old), Some(new)) if **old == new => false,
+            (Some(old), Some(new)) if Arc::ptr_eq(old, &new) || **old == *new => false,
             (None, None) => false,
             (_, Some(new)) => {
-                self.rows.insert(key, Arc::new(new));
+                self.rows.insert(key, new);
                 true
             }
             (Some(_), None) => {

@@ -1,0 +1,149 @@
+//! Kubernetes Services and EndpointSlices.
+
+use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, workload};
+use base::{Address, Cidr, ClusterId, DomainSuffix, Hostname, Locality, PortNumber, Protocol, Visibility};
+use config::{Key, Store};
+use incremental::Cx;
+use istio_api::kubernetes::{endpoint_slice, service as api};
+use istio_api::{IntOrString, Object};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The label that ties a slice to its Service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The host name of a Service.
+pub fn hostname(name: &str, namespace: &str, domain: &DomainSuffix) -> Hostname {
+    Hostname::new(format!("{name}.{namespace}.svc.{domain}"))
+}
+
+/// One service out of the Services of that name in all clusters; the first cluster's declaration counts, the others add
+/// their addresses.
+pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Object<api::Service>>)]) -> Option<Service> {
+    let (_, first) = objects.first()?;
+    let (metadata, spec) = (&first.metadata, &first.spec);
+    let mut addresses = BTreeMap::new();
+    for (key, object) in objects {
+        let own: Vec<Cidr> = virtual_addresses(&object.spec).collect();
+        if !own.is_empty() {
+            addresses.insert(key.cluster.clone(), own);
+        }
+    }
+    let headless = spec.service_type != "ExternalName" && addresses.is_empty();
+    let export_to = metadata.annotations.get("networking.istio.io/exportTo").map(String::as_str).unwrap_or_default();
+    Some(Service {
+        key: ServiceKey { hostname: hostname(&metadata.name, metadata.namespace.as_str(), domain), namespace: metadata.namespace.clone() },
+        provider: Provider::Kubernetes,
+        origin: first.object_ref(),
+        name: metadata.name.clone(),
+        ports: spec.ports.iter().filter_map(port).collect(),
+        resolution: match spec.service_type.as_str() {
+            "ExternalName" => Resolution::Alias(Hostname::new(&spec.external_name)),
+            _ if headless => Resolution::Passthrough,
+            _ => Resolution::Static,
+        },
+        addresses,
+        auto_addresses: Vec::new(),
+        mesh_external: false,
+        headless,
+        visibility: Visibility::resolve(export_to.split(','), &metadata.namespace, &store.mesh.default_service_export_to),
+        created: metadata.creation_timestamp.map(|time| time.0),
+        labels: (*metadata.labels.0).clone(),
+        selector: spec.selector.clone(),
+        publish_not_ready: spec.publish_not_ready_addresses,
+        node_local: spec.internal_traffic_policy == "Local",
+        traffic_distribution: traffic_distribution(first),
+        subject_alt_names: Vec::new(),
+    })
+}
+
+fn traffic_distribution(object: &Object<api::Service>) -> Option<Arc<str>> {
+    let annotation = object.metadata.annotations.get("networking.istio.io/traffic-distribution");
+    annotation.or(Some(&object.spec.traffic_distribution)).filter(|text| !text.is_empty()).map(|text| Arc::from(text.as_str()))
+}
+
+fn virtual_addresses(spec: &api::Service) -> impl Iterator<Item = Cidr> {
+    let listed = if spec.cluster_ips.is_empty() { std::slice::from_ref(&spec.cluster_ip) } else { &spec.cluster_ips };
+    listed.iter().filter(|text| !text.is_empty() && *text != "None").filter_map(|text| text.parse().ok())
+}
+
+fn port(port: &api::ServicePort) -> Option<ServicePort> {
+    let number = PortNumber::try_from(port.port).ok().filter(|number| *number != 0)?;
+    Some(ServicePort {
+        number,
+        name: Arc::from(port.name.as_str()),
+        protocol: Protocol::of_service_port(number, &port.name, &port.protocol, port.app_protocol.as_deref()),
+        target: match &port.target_port {
+            Some(IntOrString::Int(target)) => TargetPort::Number(PortNumber::try_from(*target).unwrap_or(number)),
+            Some(IntOrString::String(name)) => TargetPort::Name(Arc::from(name.as_str())),
+            None => TargetPort::Number(number),
+        },
+    })
+}
+
+/// The endpoints of one slice. A pod that is not known yet gives an endpoint without labels, rather than none.
+pub fn endpoints(store: &Store, service: &Service, cluster: &ClusterId, slice: &Object<endpoint_slice::EndpointSlice>) -> Vec<Endpoint> {
+    if slice.spec.address_type == "FQDN" {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    for endpoint in &slice.spec.endpoints {
+        let Some(health) = health(service, &endpoint.conditions) else { continue };
+        let workload = Arc::new(workload_of(store, cluster, slice, endpoint));
+        let Some(address) = endpoint.addresses.first().map(|text| Address::parse(text)) else { continue };
+        for port in &slice.spec.ports {
+            let Some(number) = port.port.and_then(|port| PortNumber::try_from(port).ok()) else { continue };
+            out.push(Endpoint {
+                address: address.clone(),
+                port: number,
+                service_port: Arc::from(port.name.as_deref().unwrap_or_default()),
+                health,
+                weight: 0,
+                workload: workload.clone(),
+            });
+        }
+    }
+    out
+}
+
+/// Terminating endpoints are gone, except for sessions that stick to them; those that are not ready stay as unhealthy.
+fn health(service: &Service, conditions: &endpoint_slice::EndpointConditions) -> Option<Health> {
+    let terminating = conditions.terminating.unwrap_or(false);
+    let serving = conditions.serving.unwrap_or(conditions.ready.unwrap_or(true));
+    match (conditions.ready.unwrap_or(true), terminating) {
+        (true, _) => Some(Health::Healthy),
+        _ if service.publish_not_ready && !terminating => Some(Health::Healthy),
+        (false, true) if serving && service.labels.contains_key("istio.io/persistent-session") => Some(Health::Draining),
+        (false, true) => None,
+        (false, false) => Some(Health::Unhealthy),
+    }
+}
+
+/// The pod that a slice's endpoint refers to.
+pub fn pod_key(cluster: &ClusterId, slice: &Object<endpoint_slice::EndpointSlice>, endpoint: &endpoint_slice::Endpoint) -> Option<Key> {
+    let target = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod")?;
+    let namespace = if target.namespace.is_empty() { slice.metadata.namespace.clone() } else { target.namespace.as_str().into() };
+    Some(Key { namespace, name: Arc::from(target.name.as_str()), cluster: cluster.clone() })
+}
+
+fn workload_of(
+    store: &Store,
+    cluster: &ClusterId,
+    slice: &Object<endpoint_slice::EndpointSlice>,
+    endpoint: &endpoint_slice::Endpoint,
+) -> EndpointWorkload {
+    let pod = pod_key(cluster, slice, endpoint).and_then(|key| store.pods.get(&mut Cx::default(), &key));
+    let mut workload = match pod {
+        Some(pod) => workload::of_pod(store, cluster, pod),
+        None => EndpointWorkload {
+            cluster: cluster.clone(),
+            namespace: slice.metadata.namespace.clone(),
+            node: Arc::from(endpoint.node_name.as_deref().unwrap_or_default()),
+            locality: Locality { zone: Arc::from(endpoint.zone.as_deref().unwrap_or_default()), ..Locality::default() },
+            ..EndpointWorkload::default()
+        },
+    };
+    if let Some(hostname) = &endpoint.hostname {
+        workload.hostname = Arc::from(hostname.as_str());
+    }
+    workload
+}

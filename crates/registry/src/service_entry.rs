@@ -1,0 +1,157 @@
+//! ServiceEntries, with the WorkloadEntries and Pods that they select.
+
+use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, address, workload};
+use base::{Address, Cidr, ClusterId, Hostname, PortNumber, Protocol, Selector, Visibility};
+use config::{Key, Store};
+use incremental::Cx;
+use istio_api::networking::service_entry::{self as api, ServiceEntry};
+use istio_api::networking::workload_entry::WorkloadEntry;
+use istio_api::{Metadata, Object};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+/// The services of one ServiceEntry, one for each host.
+pub fn services(store: &Store, object: &Object<ServiceEntry>) -> Vec<Service> {
+    object.spec.hosts.iter().filter(|host| !host.is_empty() && *host != "*").map(|host| service(store, object, host)).collect()
+}
+
+fn service(store: &Store, object: &Object<ServiceEntry>, host: &str) -> Service {
+    let (metadata, spec) = (&object.metadata, &object.spec);
+    let hostname = Hostname::new(host);
+    let own: Vec<Cidr> = spec.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+    let auto_addresses = if own.is_empty() { allocated(object, &hostname) } else { Vec::new() };
+    let export_to = spec.export_to.iter().map(String::as_str);
+    Service {
+        key: ServiceKey { hostname: hostname.clone(), namespace: metadata.namespace.clone() },
+        provider: Provider::External,
+        origin: object.object_ref(),
+        name: Arc::from(hostname.as_str()),
+        ports: spec.ports.iter().filter_map(port).collect(),
+        resolution: match spec.resolution {
+            api::Resolution::None => Resolution::Passthrough,
+            api::Resolution::Static => Resolution::Static,
+            api::Resolution::Dns => Resolution::Dns,
+            api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+            api::Resolution::DynamicDns => Resolution::DynamicDns,
+        },
+        addresses: if own.is_empty() { BTreeMap::new() } else { BTreeMap::from([(ClusterId::default(), own)]) },
+        auto_addresses,
+        mesh_external: spec.location == api::Location::MeshExternal,
+        headless: false,
+        visibility: Visibility::resolve(export_to, &metadata.namespace, &store.mesh.default_service_export_to),
+        created: metadata.creation_timestamp.map(|time| time.0),
+        labels: (*metadata.labels.0).clone(),
+        selector: spec.workload_selector.as_ref().map(|selector| selector.labels.clone()).unwrap_or_default(),
+        publish_not_ready: false,
+        node_local: false,
+        traffic_distribution: metadata
+            .annotations
+            .get("networking.istio.io/traffic-distribution")
+            .filter(|text| !text.is_empty())
+            .map(|text| Arc::from(text.as_str())),
+        subject_alt_names: spec.subject_alt_names.clone(),
+    }
+}
+
+/// The addresses in the status, else those derived from the name; none where Istio gives none (`NONE`, wildcards, or
+/// the label that says no).
+fn allocated(object: &Object<ServiceEntry>, hostname: &Hostname) -> Vec<IpAddr> {
+    let written = object.status.addresses.iter().filter(|address| address.host == hostname.as_str());
+    let written: Vec<IpAddr> = written.filter_map(|address| address.value.parse().ok()).collect();
+    let refused = object.metadata.labels.get("networking.istio.io/enable-autoallocate-ip") == Some("false");
+    let wildcard = hostname.is_wildcard() && object.spec.resolution != api::Resolution::DynamicDns;
+    if !written.is_empty() {
+        written
+    } else if refused || wildcard || object.spec.resolution == api::Resolution::None {
+        Vec::new()
+    } else {
+        address::automatic(&object.metadata.namespace, hostname)
+    }
+}
+
+fn port(port: &api::ServicePort) -> Option<ServicePort> {
+    let number = PortNumber::try_from(port.number).ok().filter(|number| *number != 0)?;
+    let target = PortNumber::try_from(port.target_port).ok().filter(|target| *target != 0).unwrap_or(number);
+    Some(ServicePort {
+        number,
+        name: Arc::from(port.name.as_str()),
+        protocol: Protocol::parse(&port.protocol),
+        target: TargetPort::Number(target),
+    })
+}
+
+/// The endpoints of one host of a ServiceEntry: written into it, selected by it, or for DNS without either the host
+/// itself.
+pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntry>, host: &Hostname) -> Vec<Endpoint> {
+    let spec = &object.spec;
+    let dns = matches!(spec.resolution, api::Resolution::Dns | api::Resolution::DnsRoundRobin);
+    let mut out = Vec::new();
+    for entry in &spec.endpoints {
+        let workload = Arc::new(workload::of_entry(store, cluster, &inline(&object.metadata), entry));
+        push(&mut out, spec, &Address::parse(&entry.address), &entry.ports, entry.weight, &workload);
+    }
+    if let Some(selector) = &spec.workload_selector {
+        let selector = Selector::new(selector.labels.clone());
+        for (key, entry) in namespace_rows(&store.workload_entries, &object.metadata) {
+            let workload = Arc::new(workload::of_entry(store, &key.cluster, &entry.metadata, &entry.spec));
+            if selector.selects(&workload.labels) {
+                push(&mut out, spec, &Address::parse(&entry.spec.address), &entry.spec.ports, entry.spec.weight, &workload);
+            }
+        }
+        for (key, pod) in namespace_rows(&store.pods, &object.metadata) {
+            if let (true, Ok(ip)) = (selector.selects(&pod.metadata.labels), pod.status.pod_ip.parse()) {
+                let workload = Arc::new(workload::of_pod(store, &key.cluster, pod));
+                push(&mut out, spec, &Address::Ip(ip), &BTreeMap::new(), 0, &workload);
+            }
+        }
+    } else if dns && spec.endpoints.is_empty() && !host.is_wildcard() {
+        let workload = EndpointWorkload { cluster: cluster.clone(), namespace: object.metadata.namespace.clone(), ..Default::default() };
+        push(&mut out, spec, &Address::Dns(Arc::from(host.as_str())), &BTreeMap::new(), 0, &Arc::new(workload));
+    }
+    if !dns {
+        // A static endpoint with a name cannot be sent over EDS.
+        out.retain(|endpoint| !matches!(endpoint.address, Address::Dns(_)));
+    }
+    out
+}
+
+/// An endpoint inside a ServiceEntry has the entry's namespace, but neither its name nor its labels.
+fn inline(metadata: &Metadata) -> Metadata {
+    Metadata { namespace: metadata.namespace.clone(), ..Metadata::default() }
+}
+
+fn namespace_rows<'a, T: istio_api::Resource>(
+    table: &'a incremental::Table<Key, Object<T>>,
+    metadata: &'a Metadata,
+) -> impl Iterator<Item = (&'a Key, &'a Arc<Object<T>>)> {
+    let start = Key { namespace: metadata.namespace.clone(), name: Arc::default(), cluster: ClusterId::default() };
+    table.range(&mut Cx::default(), start..).take_while(|(key, _)| key.namespace == metadata.namespace)
+}
+
+/// One endpoint for each port: the entry's own mapping by port name, else the target port, else the number.
+fn push(
+    out: &mut Vec<Endpoint>,
+    spec: &ServiceEntry,
+    address: &Address,
+    ports: &BTreeMap<String, u32>,
+    weight: u32,
+    workload: &Arc<EndpointWorkload>,
+) {
+    if matches!(address, Address::Dns(name) if name.is_empty()) {
+        return;
+    }
+    for declared in &spec.ports {
+        let mapped = ports.get(&declared.name).copied().filter(|port| *port != 0);
+        let target = mapped.unwrap_or(if declared.target_port != 0 { declared.target_port } else { declared.number });
+        let port = if matches!(address, Address::Unix(_)) { Ok(0) } else { PortNumber::try_from(target) };
+        if let Ok(port) = port {
+            out.push(Endpoint {
+                address: address.clone(),
+                port,
+                service_port: Arc::from(declared.name.as_str()),
+                health: Health::Healthy,
+                weight,
+                workload: workload.clone(),
+            });
+        }
+    }
+}

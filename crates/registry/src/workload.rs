@@ -1,0 +1,102 @@
+//! What the registry reads off a Pod or a WorkloadEntry: the workload behind an endpoint.
+
+use crate::EndpointWorkload;
+use base::{ClusterId, Labels, Locality, NetworkId};
+use config::{Key, Store};
+use incremental::Cx;
+use istio_api::kubernetes::pod::Pod;
+use istio_api::networking::workload_entry::WorkloadEntry;
+use istio_api::{Metadata, Object};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The label by which the injector says that the workload's proxy takes mutual TLS.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+const NETWORK: &str = "topology.istio.io/network";
+
+/// The workload of a pod.
+pub fn of_pod(store: &Store, cluster: &ClusterId, pod: &Object<Pod>) -> EndpointWorkload {
+    let labels = pod.metadata.labels.clone();
+    let service_account = if pod.spec.service_account_name.is_empty() { "default" } else { &pod.spec.service_account_name };
+    EndpointWorkload {
+        locality: locality(store, cluster, &labels, &pod.spec.node_name),
+        network: network(store, cluster, &labels),
+        cluster: cluster.clone(),
+        namespace: pod.metadata.namespace.clone(),
+        name: owner(&pod.metadata),
+        service_account: Arc::from(service_account),
+        node: Arc::from(pod.spec.node_name.as_str()),
+        mutual_tls: labels.get(TLS_MODE) == Some("istio"),
+        hostname: if pod.spec.subdomain.is_empty() { Arc::default() } else { Arc::from(pod.spec.hostname.as_str()) },
+        labels,
+    }
+}
+
+/// The workload of a WorkloadEntry, or of an endpoint written into a ServiceEntry. Labels of the object win over those
+/// of its `spec`.
+pub fn of_entry(store: &Store, cluster: &ClusterId, metadata: &Metadata, entry: &WorkloadEntry) -> EndpointWorkload {
+    let mut labels: BTreeMap<String, String> = entry.labels.clone();
+    labels.extend(metadata.labels.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+    let labels = Labels::from(labels);
+    let locality = match labels.get("istio-locality") {
+        Some(text) if entry.locality.is_empty() => Locality::parse(text),
+        _ => Locality::parse(&entry.locality),
+    };
+    let network = if entry.network.is_empty() { network(store, cluster, &labels) } else { NetworkId::new(&entry.network) };
+    EndpointWorkload {
+        locality,
+        network,
+        cluster: cluster.clone(),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+        service_account: Arc::from(entry.service_account.as_str()),
+        node: Arc::default(),
+        mutual_tls: match labels.get(TLS_MODE) {
+            Some(mode) => mode == "istio",
+            None => !entry.service_account.is_empty(),
+        },
+        hostname: Arc::default(),
+        labels,
+    }
+}
+
+/// The label of the workload, else the labels of its node.
+fn locality(store: &Store, cluster: &ClusterId, labels: &Labels, node: &str) -> Locality {
+    if let Some(text) = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality")) {
+        return Locality::parse(text);
+    }
+    let key = Key { namespace: "".into(), name: Arc::from(node), cluster: cluster.clone() };
+    let Some(node) = store.nodes.get(&mut Cx::default(), &key) else {
+        return Locality::default();
+    };
+    let part = |keys: [&str; 2]| Arc::from(keys.into_iter().find_map(|key| node.metadata.labels.get(key)).unwrap_or_default());
+    Locality {
+        region: part(["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"]),
+        zone: part(["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"]),
+        subzone: part(["topology.istio.io/subzone", ""]),
+    }
+}
+
+/// The label of the workload, else that of the system namespace.
+fn network(store: &Store, cluster: &ClusterId, labels: &Labels) -> NetworkId {
+    if let Some(network) = labels.get(NETWORK) {
+        return NetworkId::new(network);
+    }
+    let key = Key { namespace: "".into(), name: Arc::from(store.mesh.root_namespace.as_str()), cluster: cluster.clone() };
+    let system = store.namespaces.get(&mut Cx::default(), &key);
+    NetworkId::new(system.and_then(|namespace| namespace.metadata.labels.get(NETWORK)).unwrap_or_default())
+}
+
+/// The name of what the user deployed: a ReplicaSet stands for its Deployment, a Job for its CronJob; a bare pod for
+/// itself.
+fn owner(metadata: &Metadata) -> Arc<str> {
+    let Some(owner) = metadata.owner_references.first() else {
+        return metadata.name.clone();
+    };
+    let hash = metadata.labels.get("pod-template-hash");
+    let deployment = match (owner.kind.as_str(), hash) {
+        ("ReplicaSet", Some(hash)) => owner.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-')),
+        ("Job", _) => owner.name.rsplit_once('-').filter(|(_, run)| run.len() >= 8 && run.bytes().all(|b| b.is_ascii_digit())).map(|(name, _)| name),
+        _ => None,
+    };
+    Arc::from(deployment.unwrap_or(&owner.name))
+}
