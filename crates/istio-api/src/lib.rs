@@ -10,6 +10,7 @@ pub mod duration;
 pub mod extensions;
 pub mod kind;
 pub mod kubernetes;
+pub mod mesh;
 mod message;
 pub mod networking;
 pub mod object;

@@ -16,9 +16,9 @@ macro_rules! message {
         pub struct $name:ident { $( $(#[$field_meta:meta])* pub $field:ident: $type:ty, )* }
         $( oneof $accessor:ident: $view:ident { $( $member:ident => $variant:ident($member_type:ty) ),+ $(,)? } )*
     )+) => {$(
-        $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "camelCase", default)]
+        $(#[$meta])*
         #[schemars(extend("x-oneof" = $crate::schema::oneofs(&[$( &[$( stringify!($member) ),+] ),*])))]
         pub struct $name {
             $( $(#[$field_meta])* #[serde(skip_serializing_if = "crate::message::is_default")] pub $field: $type, )*
@@ -87,4 +87,17 @@ macro_rules! enumeration {
     )+};
 }
 
-pub(crate) use {enumeration, message};
+/// Declares a struct whose unset fields have Istio's defaults in place of zero (its `Default` is written by hand).
+/// Zero values are written (and null for none), because reading them back must not yield the default.
+macro_rules! configuration {
+    ($(#[$meta:meta])* pub struct $name:ident { $( $(#[$field_meta:meta])* pub $field:ident: $type:ty, )* }) => {
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(rename_all = "camelCase", default)]
+        $(#[$meta])*
+        pub struct $name {
+            $( $(#[$field_meta])* pub $field: $type, )*
+        }
+    };
+}
+
+pub(crate) use {configuration, enumeration, message};
