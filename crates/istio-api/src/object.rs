@@ -22,9 +22,10 @@ pub struct Metadata {
     /// Unique within kind and namespace.
     pub name: Arc<str>,
     /// Empty for a kind without namespaces.
+    #[serde(skip_serializing_if = "crate::message::is_default")]
     pub namespace: Namespace,
     /// For selectors.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "crate::message::is_default")]
     pub labels: Labels,
     /// For everything else.
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
