@@ -63,10 +63,7 @@ impl Hostname {
     /// Orders the most specific first: exact names before wildcards, longer before shorter, then by the alphabet
     /// (Istio's `MoreSpecific`).
     pub fn specificity(&self, other: &Hostname) -> Ordering {
-        self.is_wildcard()
-            .cmp(&other.is_wildcard())
-            .then_with(|| other.0.len().cmp(&self.0.len()))
-            .then_with(|| self.0.cmp(&other.0))
+        self.is_wildcard().cmp(&other.is_wildcard()).then_with(|| other.0.len().cmp(&self.0.len())).then_with(|| self.0.cmp(&other.0))
     }
 }
 

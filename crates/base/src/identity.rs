@@ -18,7 +18,8 @@ impl SpiffeIdentity {
     pub fn parse(uri: &str) -> Option<Self> {
         let mut parts = uri.strip_prefix("spiffe://")?.split('/');
         let trust_domain = parts.next().filter(|part| !part.is_empty())?;
-        let ("ns", namespace, "sa", service_account, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        let ("ns", namespace, "sa", service_account, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next())
+        else {
             return None;
         };
         Some(Self { trust_domain: trust_domain.into(), namespace: namespace.into(), service_account: service_account.into() })

@@ -8,7 +8,7 @@
 //! inputs); the calls are there so that recording can be switched on, stage by stage, without changing one.
 
 use imbl::OrdMap;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::RangeBounds, sync::Arc};
 
 /// The reading end of one computation.
 #[derive(Default, Debug)]
@@ -40,12 +40,12 @@ impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
 
     /// All rows in the order of their keys. A stage may fold over a whole table only where its result is about all of
     /// it; everything else reads by key or by range.
-    pub fn iter(&self, _cx: &mut Cx) -> impl Iterator<Item = (&K, &Arc<V>)> {
+    pub fn iter<'a>(&'a self, _cx: &mut Cx) -> impl Iterator<Item = (&'a K, &'a Arc<V>)> + use<'a, K, V> {
         self.rows.iter()
     }
 
     /// The rows whose keys lie in `range`.
-    pub fn range<'a>(&'a self, _cx: &mut Cx, range: impl std::ops::RangeBounds<K>) -> impl Iterator<Item = (&'a K, &'a Arc<V>)> {
+    pub fn range<'a, R: RangeBounds<K>>(&'a self, _cx: &mut Cx, range: R) -> impl Iterator<Item = (&'a K, &'a Arc<V>)> + use<'a, K, V, R> {
         self.rows.range(range)
     }
 

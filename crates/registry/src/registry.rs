@@ -165,10 +165,12 @@ impl Registry {
                 return Some(service);
             }
         }
-        let mut candidates = self.entries_of(store, key).flat_map(|(_, entry)| service_entry::services(store, entry)).filter(|s| s.key == *key);
+        let mut candidates =
+            self.entries_of(store, key).flat_map(|(_, entry)| service_entry::services(store, entry)).filter(|s| s.key == *key);
         let mut service = candidates.next()?;
         for other in candidates {
-            let mergeable = other.resolution == service.resolution && other.visibility == service.visibility && other.labels == service.labels;
+            let mergeable =
+                other.resolution == service.resolution && other.visibility == service.visibility && other.labels == service.labels;
             for port in other.ports.into_iter().filter(|_| mergeable) {
                 if service.port(port.number).is_none() {
                     service.ports.push(port);

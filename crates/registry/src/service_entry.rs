@@ -5,7 +5,6 @@ use base::{Address, Cidr, ClusterId, Hostname, PortNumber, Protocol, Selector, V
 use config::{Key, Store};
 use incremental::Cx;
 use istio_api::networking::service_entry::{self as api, ServiceEntry};
-use istio_api::networking::workload_entry::WorkloadEntry;
 use istio_api::{Metadata, Object};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 

@@ -95,7 +95,9 @@ fn owner(metadata: &Metadata) -> Arc<str> {
     let hash = metadata.labels.get("pod-template-hash");
     let deployment = match (owner.kind.as_str(), hash) {
         ("ReplicaSet", Some(hash)) => owner.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-')),
-        ("Job", _) => owner.name.rsplit_once('-').filter(|(_, run)| run.len() >= 8 && run.bytes().all(|b| b.is_ascii_digit())).map(|(name, _)| name),
+        ("Job", _) => {
+            owner.name.rsplit_once('-').filter(|(_, run)| run.len() >= 8 && run.bytes().all(|b| b.is_ascii_digit())).map(|(name, _)| name)
+        }
         _ => None,
     };
     Arc::from(deployment.unwrap_or(&owner.name))

@@ -1,0 +1,127 @@
+//! What a gateway workload listens on: the servers of all Gateways that select it, merged by port.
+
+use crate::{Snapshot, snapshot::port_number};
+use base::{Hostname, Labels, Namespace, ObjectRef, PortNumber, Protocol};
+use istio_api::Object;
+use istio_api::networking::gateway::{Gateway, Server, ServerTlsMode};
+use registry::ServiceTarget;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// One server of one Gateway, as it is served.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GatewayServer {
+    /// The Gateway.
+    pub origin: ObjectRef,
+    /// `namespace/name`, as VirtualServices refer to it.
+    pub gateway: String,
+    /// The server as written.
+    pub server: Server,
+    /// The port in the object, before it becomes the port of the workload.
+    pub declared_port: PortNumber,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// The hosts, each with the namespace to which its VirtualServices are limited.
+    pub hosts: Vec<(Option<Namespace>, Hostname)>,
+}
+
+impl GatewayServer {
+    /// Whether the gateway ends TLS here.
+    pub fn terminates_tls(&self) -> bool {
+        let mode = self.server.tls.as_ref().filter(|tls| !tls.https_redirect || self.protocol.is_tls()).map(|tls| tls.mode);
+        self.protocol.is_tls() && !matches!(mode, None | Some(ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough))
+    }
+
+    /// Whether HTTP rules route its requests: plain HTTP, or HTTPS that ends here.
+    pub fn is_http(&self) -> bool {
+        self.protocol.is_http() || (self.protocol == Protocol::Https && self.terminates_tls())
+    }
+
+    /// The name of its route configuration: one for all plain servers of a port, one for each TLS server.
+    pub fn route_name(&self, port: &GatewayPort) -> String {
+        let bind = if port.bind.is_empty() { String::new() } else { format!(".{}", port.bind) };
+        if self.protocol.is_http() {
+            return format!("http.{}{bind}", port.number);
+        }
+        let name = self.server.port.as_ref().map(|port| port.name.as_str()).unwrap_or_default();
+        let (namespace, gateway) = self.gateway.split_once('/').unwrap_or_default();
+        format!("https.{}.{name}.{gateway}.{namespace}{bind}", self.declared_port)
+    }
+}
+
+/// Where a gateway listens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct GatewayPort {
+    /// The port of the workload.
+    pub number: PortNumber,
+    /// The address; empty means all.
+    pub bind: String,
+}
+
+/// The servers of one gateway workload by port, the older Gateway's first.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct MergedGateway {
+    /// By port and bind address.
+    pub ports: BTreeMap<GatewayPort, Vec<GatewayServer>>,
+}
+
+impl MergedGateway {
+    /// The plain HTTP servers of a port share one listener; TLS servers each get a chain; a protocol that cannot share
+    /// the port with the first is left out, and so is a TLS server one of whose hosts an earlier one has.
+    pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels, targets: &[ServiceTarget]) -> Self {
+        let mut merged = Self::default();
+        for object in snapshot.gateways.iter().filter(|object| selects(object, labels)) {
+            for server in &object.spec.servers {
+                for (port, server) in resolve(object, server, namespace, targets) {
+                    let rows = merged.ports.entry(port).or_default();
+                    if rows.iter().all(|row| compatible(row, &server)) {
+                        rows.push(server);
+                    }
+                }
+            }
+        }
+        merged
+    }
+}
+
+fn selects(object: &Arc<Object<Gateway>>, labels: &Labels) -> bool {
+    labels.contain(&object.spec.selector)
+}
+
+/// The server at each port of the workload that stands behind its port; at the port itself if no Service maps it.
+fn resolve(object: &Object<Gateway>, server: &Server, proxy: &Namespace, targets: &[ServiceTarget]) -> Vec<(GatewayPort, GatewayServer)> {
+    let Some(port) = &server.port else { return Vec::new() };
+    let Some(declared_port) = port_number(port.number) else { return Vec::new() };
+    let own = &object.metadata.namespace;
+    let row = GatewayServer {
+        origin: object.object_ref(),
+        gateway: format!("{own}/{}", object.metadata.name),
+        server: server.clone(),
+        declared_port,
+        protocol: Protocol::parse(&port.protocol),
+        hosts: server.hosts.iter().map(|host| qualified(host, own)).collect(),
+    };
+    let mapped = targets.iter().filter(|target| target.port == declared_port && target.service.namespace == *proxy);
+    let mut numbers: Vec<PortNumber> = mapped.map(|target| target.target).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.is_empty() {
+        numbers.push(declared_port);
+    }
+    numbers.into_iter().map(|number| (GatewayPort { number, bind: server.bind.clone() }, row.clone())).collect()
+}
+
+/// `namespace/host`: `.` is the Gateway's own namespace, `*` or none is any.
+fn qualified(host: &str, own: &Namespace) -> (Option<Namespace>, Hostname) {
+    match host.split_once('/') {
+        Some((".", name)) => (Some(own.clone()), Hostname::new(name)),
+        Some(("*", name)) => (None, Hostname::new(name)),
+        Some((namespace, name)) => (Some(Namespace::new(namespace)), Hostname::new(name)),
+        None => (None, Hostname::new(host)),
+    }
+}
+
+fn compatible(row: &GatewayServer, server: &GatewayServer) -> bool {
+    let same_kind = row.protocol.is_http() == server.protocol.is_http() && row.protocol.is_tls() == server.protocol.is_tls();
+    let duplicate = server.protocol.is_tls() && server.hosts.iter().any(|(_, host)| row.hosts.iter().any(|(_, other)| other == host));
+    same_kind && !duplicate
+}

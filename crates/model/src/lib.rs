@@ -1,0 +1,26 @@
+//! What the objects mean together: who sees what, which rule applies to whom.
+//!
+//! In: the store's rows and the registry. Out: an immutable [`Snapshot`] with resolved VirtualServices, merged
+//! DestinationRules, and the answers that the builders' inputs are made of: the [`SidecarScope`] of a namespace, the
+//! [`MergedGateway`] of a gateway workload, the effective mutual TLS mode of a port.
+//! Never: Envoy types, I/O, or state that is not a function of its inputs.
+//! Read first: `model.rs`, the way of a turn; then `sidecar.rs` and `gateway.rs`.
+
+mod destination_rule;
+mod diagnostics;
+mod gateway;
+mod model;
+mod peer_authentication;
+mod proxy;
+mod sidecar;
+mod snapshot;
+mod virtual_service;
+
+pub use destination_rule::{DestinationRules, MergedRule};
+pub use gateway::{GatewayPort, GatewayServer, MergedGateway};
+pub use model::Model;
+pub use peer_authentication::PeerAuthentications;
+pub use proxy::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits};
+pub use sidecar::{EgressListener, OutboundPolicy, SidecarScope};
+pub use snapshot::Snapshot;
+pub use virtual_service::{MESH_GATEWAY, VirtualService, VirtualServices};

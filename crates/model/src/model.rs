@@ -1,0 +1,130 @@
+//! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
+
+use crate::{DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
+use base::{Diagnostic, Namespace};
+use config::{Key, Store, StoreChanges};
+use incremental::{Cx, Table};
+use istio_api::networking::virtual_service as api;
+use istio_api::{Object, Resource};
+use registry::{Registry, RegistryChanges};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The snapshot, and what is kept to make the next one cheaply.
+#[derive(Clone, Default)]
+pub struct Model {
+    snapshot: Snapshot,
+    resolved: Table<Key, VirtualService>,
+}
+
+impl Model {
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What users should know about their objects together.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        crate::diagnostics::all(&self.snapshot)
+    }
+
+    /// Brings the snapshot up to date. Cost: the parts whose kinds changed are built again, each in the size of its
+    /// kind; an endpoint costs nothing but the clone of a table.
+    pub fn advance(&mut self, store: &Store, changes: &StoreChanges, registry: &Registry, services: &RegistryChanges) {
+        let cx = &mut Cx::default();
+        let next = &mut self.snapshot;
+        next.domain = registry.domain().clone();
+        next.endpoints = registry.endpoints.clone();
+        if !services.services.is_empty() {
+            next.services = registry.services.clone();
+            let mut by_age: Vec<_> = registry.services.iter(cx).map(|(_, service)| service.clone()).collect();
+            by_age.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
+            next.services_by_age = Arc::new(by_age);
+        }
+        if changes.mesh {
+            next.mesh = store.mesh.clone();
+            next.networks = store.networks.clone();
+        }
+        next.secrets = store.secrets.clone();
+        if changes.mesh || !changes.virtual_services.is_empty() {
+            Self::advance_virtual_services(next, &mut self.resolved, store, changes);
+        }
+        if changes.mesh || !changes.destination_rules.is_empty() {
+            let rows = by_age(&store.destination_rules);
+            let export_to = &store.mesh.default_destination_rule_export_to;
+            let rules = DestinationRules::build(rows.iter(), next.domain.as_str(), export_to, &next.destination_rules);
+            next.destination_rules = Arc::new(rules);
+        }
+        if !changes.gateways.is_empty() {
+            next.gateways = Arc::new(by_age(&store.gateways));
+        }
+        if !changes.sidecars.is_empty() {
+            let mut sidecars: BTreeMap<Namespace, Vec<_>> = BTreeMap::new();
+            for object in by_age(&store.sidecars) {
+                sidecars.entry(object.metadata.namespace.clone()).or_default().push(object);
+            }
+            next.sidecars = Arc::new(sidecars);
+        }
+        if changes.mesh || !changes.peer_authentications.is_empty() {
+            let rows = by_age(&store.peer_authentications);
+            next.peer_authentications = Arc::new(PeerAuthentications::build(&next.root_namespace(), rows.iter()));
+        }
+        next.selecting_labels = Arc::new(selecting_labels(next));
+    }
+
+    /// Resolves the objects that changed; the others keep their rows.
+    fn advance_virtual_services(next: &mut Snapshot, resolved: &mut Table<Key, VirtualService>, store: &Store, changes: &StoreChanges) {
+        let cx = &mut Cx::default();
+        let export_to = &store.mesh.default_virtual_service_export_to;
+        let all: BTreeSet<Key> = store.virtual_services.iter(cx).map(|(key, _)| key.clone()).collect();
+        let dirty = if changes.mesh { &all } else { &changes.virtual_services.0 };
+        for key in dirty.iter().chain(&changes.virtual_services.0) {
+            let object: Option<&Arc<Object<api::VirtualService>>> = store.virtual_services.get(cx, key);
+            let row = object.map(|object| VirtualService::resolve(object, next.domain.as_str(), export_to));
+            resolved.set(key.clone(), row);
+        }
+        let mut rows: Vec<_> = resolved.iter(cx).map(|(_, row)| row.clone()).collect();
+        rows.sort_by(|a, b| (a.created, &a.name, &a.namespace).cmp(&(b.created, &b.name, &b.namespace)));
+        next.virtual_services = Arc::new(VirtualServices(rows));
+    }
+}
+
+/// The objects of a kind, the oldest first; ties by name and namespace (Istio's `sortConfigByCreationTime`).
+fn by_age<T: Resource>(table: &Table<Key, Object<T>>) -> Vec<Arc<Object<T>>> {
+    let mut rows: Vec<_> = table.iter(&mut Cx::default()).map(|(_, object)| object.clone()).collect();
+    rows.sort_by(|a, b| {
+        let key = |o: &Object<T>| (o.metadata.creation_timestamp, o.metadata.name.clone(), o.metadata.namespace.clone());
+        key(a).cmp(&key(b))
+    });
+    rows
+}
+
+/// The keys of labels by which any object tells proxies apart.
+fn selecting_labels(snapshot: &Snapshot) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for vs in &snapshot.virtual_services.0 {
+        let spec = &vs.spec;
+        keys.extend(spec.http.iter().flat_map(|http| &http.matches).flat_map(|m| m.source_labels.keys().cloned()));
+        keys.extend(spec.tls.iter().flat_map(|tls| &tls.matches).flat_map(|m| m.source_labels.keys().cloned()));
+        keys.extend(spec.tcp.iter().flat_map(|tcp| &tcp.matches).flat_map(|m| m.source_labels.keys().cloned()));
+    }
+    for rule in snapshot.destination_rules.iter() {
+        keys.extend(rule.spec.workload_selector.iter().flat_map(|selector| selector.match_labels.keys().cloned()));
+        let failover = |policy: &istio_api::networking::destination_rule::TrafficPolicy| {
+            let locality = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
+            locality.map(|locality| locality.failover_priority.clone()).unwrap_or_default()
+        };
+        let policies = rule.spec.traffic_policy.iter().chain(rule.spec.subsets.iter().filter_map(|s| s.traffic_policy.as_ref()));
+        keys.extend(policies.flat_map(failover).map(|key| key.split('=').next().unwrap_or_default().to_string()));
+    }
+    for object in snapshot.sidecars.values().flatten() {
+        keys.extend(object.spec.workload_selector.iter().flat_map(|selector| selector.labels.keys().cloned()));
+    }
+    for object in snapshot.gateways.iter() {
+        keys.extend(object.spec.selector.keys().cloned());
+    }
+    keys.extend(snapshot.peer_authentications.selecting_labels());
+    keys
+}

@@ -1,0 +1,116 @@
+//! What is known of a connected proxy: exactly the fields of its node that anything built for it may read.
+
+use base::{ClusterId, Labels, Locality, Namespace, NetworkId};
+use std::{net::IpAddr, sync::Arc};
+
+/// The kind of a proxy, the first part of its node id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ProxyKind {
+    /// Beside a workload.
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+/// How traffic reaches a sidecar (`INTERCEPTION_MODE`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum InterceptionMode {
+    /// iptables REDIRECT.
+    #[default]
+    Redirect,
+    /// iptables TPROXY, which keeps the source address.
+    Tproxy,
+    /// Nothing is captured: clients address the listeners.
+    None,
+}
+
+/// Whether the proxy can get certificates of the mesh over SDS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Certificates {
+    /// A bare Envoy without an agent: nothing that it is sent may name a secret of the mesh.
+    None,
+    /// An agent serves `default` and `ROOTCA` on its socket (cluster `sds-grpc`).
+    Sds,
+}
+
+/// Which families of addresses the proxy has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum IpFamilies {
+    /// IPv4 only; also when no address is known.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    Dual,
+}
+
+impl IpFamilies {
+    /// The families of these addresses.
+    pub fn of(addresses: &[IpAddr]) -> Self {
+        match (addresses.iter().any(IpAddr::is_ipv4), addresses.iter().any(IpAddr::is_ipv6)) {
+            (true, true) => Self::Dual,
+            (false, true) => Self::V6,
+            _ => Self::V4,
+        }
+    }
+
+    /// The address that means all of them.
+    pub fn wildcard(self) -> &'static str {
+        if self == Self::V6 { "::" } else { "0.0.0.0" }
+    }
+
+    /// The address of the host itself.
+    pub fn localhost(self) -> &'static str {
+        if self == Self::V6 { "::1" } else { "127.0.0.1" }
+    }
+}
+
+/// A proxy, as it presented itself. Each field says what it keys.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProxyTraits {
+    /// The node id as sent, for people.
+    pub id: Arc<str>,
+    /// Everything.
+    pub kind: ProxyKind,
+    /// `NAMESPACE`: visibility, rules, names.
+    pub namespace: Namespace,
+    /// The domain of the node id, `<namespace>.svc.cluster.local`: short names in virtual hosts.
+    pub dns_domain: Arc<str>,
+    /// The addresses: which services it serves, which headless listeners it skips, the bind address in NONE mode.
+    pub addresses: Vec<IpAddr>,
+    /// `LABELS`: selectors and source labels.
+    pub labels: Labels,
+    /// `CLUSTER_ID`: which virtual addresses, cluster-local services.
+    pub cluster: ClusterId,
+    /// `NETWORK`: which endpoints are reached through a gateway.
+    pub network: NetworkId,
+    /// Of the node, else of its workload: the priorities of endpoints.
+    pub locality: Locality,
+    /// `NODE_NAME`: services with a node-local policy.
+    pub node: Arc<str>,
+    /// `INTERCEPTION_MODE`: bind addresses of listeners.
+    pub interception: InterceptionMode,
+    /// `ISTIO_VERSION` or our agent's mark: TLS of the mesh or none.
+    pub certificates: Certificates,
+    /// `ISTIO_VERSION`, for metrics and `proxy-status`; keys nothing yet.
+    pub version: Arc<str>,
+    /// `HTTP10`: whether HTTP/1.0 is accepted.
+    pub http10: bool,
+    /// `IDLE_TIMEOUT` as written: of connections.
+    pub idle_timeout: Arc<str>,
+    /// `HTTP_PROXY_PORT`: an explicit proxy listener.
+    pub http_proxy_port: u16,
+    /// `UNPRIVILEGED_POD`: ports below 1024 are skipped where the proxy would have to bind them.
+    pub unprivileged: bool,
+    /// `SERVICE_ACCOUNT`.
+    pub service_account: Arc<str>,
+    /// The name of the workload, for the labels of metrics.
+    pub workload: Arc<str>,
+}
+
+impl ProxyTraits {
+    /// Which families of addresses it has.
+    pub fn ip_families(&self) -> IpFamilies {
+        IpFamilies::of(&self.addresses)
+    }
+}

@@ -1,0 +1,175 @@
+//! What a sidecar proxy sees: the services and rules of each of its outbound listeners.
+
+use crate::{MESH_GATEWAY, Snapshot, VirtualService, snapshot::port_number};
+use base::{Hostname, Labels, Namespace, PortNumber};
+use istio_api::Object;
+use istio_api::mesh::mesh_config;
+use istio_api::networking::sidecar::{CaptureMode, IstioEgressListener, OutboundTrafficMode, Sidecar, SidecarPort};
+use istio_api::networking::virtual_service::Destination;
+use registry::Service;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What happens to traffic for unknown hosts.
+#[derive(Clone, PartialEq, Debug)]
+pub enum OutboundPolicy {
+    /// It goes where it was going.
+    AllowAny,
+    /// It ends here.
+    RegistryOnly,
+    /// It goes to this destination.
+    EgressProxy(Destination),
+}
+
+/// One outbound listener of a Sidecar, or the one that stands for all if there is no Sidecar.
+#[derive(Clone, Debug)]
+pub struct EgressListener {
+    /// Where it listens; `None` stands for the port of each service.
+    pub port: Option<SidecarPort>,
+    /// The address; empty means the default.
+    pub bind: String,
+    /// Whether traffic is captured.
+    pub capture: CaptureMode,
+    /// The services it sees, the oldest first.
+    pub services: Vec<Arc<Service>>,
+    /// The rules it sees, in the order in which they win a host.
+    pub virtual_services: Vec<Arc<VirtualService>>,
+}
+
+/// Everything that the proxies of a namespace see.
+#[derive(Clone, Debug)]
+pub struct SidecarScope {
+    /// The object, if there is one.
+    pub sidecar: Option<Arc<Object<Sidecar>>>,
+    /// The outbound listeners; one that has no port comes last.
+    pub egress: Vec<EgressListener>,
+    /// Every service that any listener sees or any rule leads to, one for each host name.
+    pub services: BTreeMap<Hostname, Arc<Service>>,
+    /// What happens to traffic for unknown hosts.
+    pub outbound_policy: OutboundPolicy,
+}
+
+impl SidecarScope {
+    /// The scope of a client. Cost: the number of services and rules that exist, times the listeners.
+    pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels) -> Self {
+        let sidecar = select(snapshot, namespace, labels).cloned();
+        let default = [IstioEgressListener { hosts: vec!["*/*".to_string()], ..Default::default() }];
+        let declared = sidecar.as_ref().map(|object| object.spec.egress.as_slice()).filter(|egress| !egress.is_empty());
+        let egress: Vec<_> = declared.unwrap_or(&default).iter().map(|listener| build(snapshot, namespace, listener)).collect();
+        let mut services = BTreeMap::new();
+        for service in egress.iter().flat_map(|listener| &listener.services) {
+            services.entry(service.key.hostname.clone()).or_insert_with(|| service.clone());
+        }
+        // A rule's destinations are seen even if no listener lists them (Istio's `collectImportedServices`).
+        for destination in egress.iter().flat_map(|listener| &listener.virtual_services).flat_map(|vs| vs.destinations()) {
+            let host = Hostname::new(&destination.host);
+            if let Some(service) = snapshot.service_named(&host, namespace).filter(|_| !services.contains_key(&host)) {
+                services.insert(host, service.clone());
+            }
+        }
+        let outbound_policy = outbound_policy(snapshot, sidecar.as_deref());
+        Self { sidecar, egress, services, outbound_policy }
+    }
+}
+
+/// Those with a selector first, the oldest of them; then the one for the namespace; then that of the root namespace.
+pub fn select<'a>(snapshot: &'a Snapshot, namespace: &Namespace, labels: &Labels) -> Option<&'a Arc<Object<Sidecar>>> {
+    let own = snapshot.sidecars.get(namespace).into_iter().flatten();
+    let root = snapshot.sidecars.get(&snapshot.root_namespace()).into_iter().flatten();
+    let selector = |object: &'a Arc<Object<Sidecar>>| object.spec.workload_selector.as_ref().map(|s| &s.labels).filter(|l| !l.is_empty());
+    own.clone()
+        .find(|object| selector(object).is_some_and(|wanted| labels.contain(wanted)))
+        .or_else(|| own.clone().find(|object| selector(object).is_none()))
+        .or_else(|| root.clone().find(|object| selector(object).is_none()))
+}
+
+fn outbound_policy(snapshot: &Snapshot, sidecar: Option<&Object<Sidecar>>) -> OutboundPolicy {
+    if let Some(policy) = sidecar.and_then(|object| object.spec.outbound_traffic_policy.as_ref()) {
+        return match (&policy.egress_proxy, policy.mode) {
+            (Some(proxy), _) => OutboundPolicy::EgressProxy(proxy.clone()),
+            (None, OutboundTrafficMode::AllowAny) => OutboundPolicy::AllowAny,
+            (None, OutboundTrafficMode::RegistryOnly) => OutboundPolicy::RegistryOnly,
+        };
+    }
+    match snapshot.mesh.outbound_traffic_policy.mode {
+        mesh_config::OutboundTrafficMode::RegistryOnly => OutboundPolicy::RegistryOnly,
+        _ => OutboundPolicy::AllowAny,
+    }
+}
+
+/// One entry of `hosts`.
+struct Import {
+    /// `None` is any namespace.
+    namespace: Option<Namespace>,
+    host: Hostname,
+    exclude: bool,
+}
+
+impl Import {
+    fn parse(text: &str, own: &Namespace) -> Self {
+        let (namespace, host) = text.split_once('/').unwrap_or(("*", text));
+        let (exclude, namespace) = match namespace.strip_prefix('~') {
+            Some("") => (false, "~"),
+            Some(rest) => (true, rest),
+            None => (false, namespace),
+        };
+        let namespace = match namespace {
+            "*" => None,
+            "." => Some(own.clone()),
+            name => Some(Namespace::new(name)),
+        };
+        Self { namespace, host: Hostname::new(host), exclude }
+    }
+
+    fn covers_namespace(&self, namespace: &Namespace) -> bool {
+        self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+    }
+}
+
+fn build(snapshot: &Snapshot, namespace: &Namespace, listener: &IstioEgressListener) -> EgressListener {
+    let imports: Vec<_> = listener.hosts.iter().map(|text| Import::parse(text, namespace)).collect();
+    let imported = |owner: &Namespace, matches: &dyn Fn(&Hostname) -> bool| {
+        let hits = |exclude| imports.iter().any(|i| i.exclude == exclude && i.covers_namespace(owner) && matches(&i.host));
+        hits(false) && !hits(true)
+    };
+    let port = listener.port.as_ref().and_then(|port| port_number(port.number));
+    let visible = snapshot.services_by_age.iter().filter(|service| {
+        service.visibility.allows(namespace)
+            && serves(service, port)
+            && imported(&service.key.namespace, &|host| service.key.hostname.subset_of(host))
+    });
+    let rules = snapshot.virtual_services.visible(namespace, MESH_GATEWAY).into_iter();
+    let rules = rules.filter(|vs| imported(&vs.namespace, &|host| vs.hosts.iter().any(|own| own.matches(host))));
+    EgressListener {
+        port: listener.port.clone(),
+        bind: listener.bind.clone(),
+        capture: listener.capture_mode,
+        services: one_for_each_host(visible, namespace),
+        virtual_services: rules.cloned().collect(),
+    }
+}
+
+/// A listener with a port sees services with that port, and those with a single port, which it stands in for.
+fn serves(service: &Service, port: Option<PortNumber>) -> bool {
+    port.is_none_or(|port| service.port(port).is_some() || service.ports.len() == 1)
+}
+
+/// Of several services with the same host name: Kubernetes' before others, then the client's own namespace's, then the
+/// oldest.
+fn one_for_each_host<'a>(services: impl Iterator<Item = &'a Arc<Service>>, client: &Namespace) -> Vec<Arc<Service>> {
+    let mut best: BTreeMap<&Hostname, &Arc<Service>> = BTreeMap::new();
+    let services: Vec<_> = services.collect();
+    for service in &services {
+        let rank = |service: &Arc<Service>| (service.provider, service.key.namespace != *client);
+        match best.get(&service.key.hostname) {
+            Some(known) if rank(known) <= rank(service) => {}
+            _ => {
+                best.insert(&service.key.hostname, service);
+            }
+        }
+    }
+    services
+        .iter()
+        .filter(|service| best.get(&service.key.hostname).is_some_and(|known| Arc::ptr_eq(known, service)))
+        .map(|s| (*s).clone())
+        .collect()
+}

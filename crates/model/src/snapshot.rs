@@ -1,0 +1,72 @@
+//! One consistent cut of everything that configuration is made from.
+
+use crate::{DestinationRules, PeerAuthentications, VirtualServices};
+use base::{DomainSuffix, Namespace, PortNumber};
+use config::Key;
+use incremental::{Cx, Table};
+use istio_api::Object;
+use istio_api::kubernetes::secret::Secret;
+use istio_api::mesh::{MeshConfig, MeshNetworks};
+use istio_api::networking::{gateway::Gateway, sidecar::Sidecar};
+use registry::{Endpoint, Service, ServiceKey};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Immutable and cheap to clone: every part is shared with the snapshots before and after it.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// The DNS suffix of the cluster.
+    pub domain: DomainSuffix,
+    /// The mesh-wide settings.
+    pub mesh: Arc<MeshConfig>,
+    /// The networks.
+    pub networks: Arc<MeshNetworks>,
+    /// The services by host name and namespace.
+    pub services: Table<ServiceKey, Service>,
+    /// The same, the oldest first: the order in which they win conflicts.
+    pub services_by_age: Arc<Vec<Arc<Service>>>,
+    /// The endpoints of each service.
+    pub endpoints: Table<ServiceKey, Vec<Endpoint>>,
+    /// The oldest first.
+    pub virtual_services: Arc<VirtualServices>,
+    /// Merged and indexed.
+    pub destination_rules: Arc<DestinationRules>,
+    /// The oldest first.
+    pub gateways: Arc<Vec<Arc<Object<Gateway>>>>,
+    /// By namespace, the oldest first.
+    pub sidecars: Arc<BTreeMap<Namespace, Vec<Arc<Object<Sidecar>>>>>,
+    /// Indexed.
+    pub peer_authentications: Arc<PeerAuthentications>,
+    /// Credentials of gateways.
+    pub secrets: Table<Key, Object<Secret>>,
+    /// The keys of labels by which any object selects proxies: proxies that differ in no other label are alike.
+    pub selecting_labels: Arc<BTreeSet<String>>,
+}
+
+impl Snapshot {
+    /// The namespace of mesh-wide objects.
+    pub fn root_namespace(&self) -> Namespace {
+        Namespace::new(&self.mesh.root_namespace)
+    }
+
+    /// The endpoints of a service, an empty slice if there are none.
+    pub fn endpoints_of(&self, key: &ServiceKey) -> &[Endpoint] {
+        self.endpoints.get(&mut Cx::default(), key).map(|rows| rows.as_slice()).unwrap_or_default()
+    }
+
+    /// The services that carry this host name, the preferred one first: Kubernetes before ServiceEntries, then the
+    /// client's own namespace, then the oldest.
+    pub fn service_named(&self, hostname: &base::Hostname, client: &Namespace) -> Option<&Arc<Service>> {
+        let start = ServiceKey { hostname: hostname.clone(), namespace: Namespace::default() };
+        let rows = self.services.range(&mut Cx::default(), start..).take_while(|(key, _)| key.hostname == *hostname);
+        let visible = rows.map(|(_, service)| service).filter(|service| service.visibility.allows(client));
+        visible.min_by_key(|service| (service.provider, service.key.namespace != *client, service.created, service.key.namespace.clone()))
+    }
+}
+
+/// The number of a port in a user's object, if it can be one.
+pub(crate) fn port_number(number: u32) -> Option<PortNumber> {
+    PortNumber::try_from(number).ok().filter(|number| *number != 0)
+}

@@ -1,0 +1,119 @@
+//! VirtualServices with every name in full.
+
+use base::{Hostname, Namespace, ObjectRef, Visibility};
+use istio_api::networking::virtual_service as api;
+use istio_api::{Metadata, Object};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The reserved name for "all sidecars" in `gateways`.
+pub const MESH_GATEWAY: &str = "mesh";
+
+/// One VirtualService, resolved: short host names belong to its own namespace, gateways are `namespace/name`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct VirtualService {
+    /// The object.
+    pub origin: ObjectRef,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `metadata.namespace`.
+    pub namespace: Namespace,
+    /// Seconds since the epoch; the older owns a host.
+    pub created: Option<i64>,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// The host names in full.
+    pub hosts: Vec<Hostname>,
+    /// `mesh` and `namespace/name`; never empty.
+    pub gateways: BTreeSet<String>,
+    /// The rules, with destinations' and matches' names in full.
+    pub spec: api::VirtualService,
+}
+
+impl VirtualService {
+    /// Resolves an object. The clone of its `spec` is made once, when the object changes.
+    pub fn resolve(object: &Object<api::VirtualService>, domain: &str, default_export_to: &[String]) -> Self {
+        let (metadata, mut spec) = (&object.metadata, object.spec.clone());
+        let namespace = metadata.namespace.as_str();
+        if spec.gateways.is_empty() {
+            spec.gateways.push(MESH_GATEWAY.to_string());
+        }
+        resolve_gateways(&mut spec.gateways, namespace);
+        spec.hosts.iter_mut().for_each(|host| *host = Hostname::resolve(host, namespace, domain).to_string());
+        for_each_destination(&mut spec, |destination| {
+            destination.host = Hostname::resolve(&destination.host, namespace, domain).to_string();
+        });
+        for_each_match_gateways(&mut spec, |gateways| resolve_gateways(gateways, namespace));
+        Self {
+            origin: object.object_ref(),
+            name: metadata.name.clone(),
+            namespace: metadata.namespace.clone(),
+            created: created(metadata),
+            visibility: Visibility::resolve(spec.export_to.iter().map(String::as_str), &metadata.namespace, default_export_to),
+            hosts: spec.hosts.iter().map(Hostname::new).collect(),
+            gateways: spec.gateways.iter().cloned().collect(),
+            spec,
+        }
+    }
+
+    /// The rules of any kind lead to these destinations.
+    pub fn destinations(&self) -> impl Iterator<Item = &api::Destination> {
+        let http = self.spec.http.iter().flat_map(|http| {
+            let routes = http.route.iter().filter_map(|route| route.destination.as_ref());
+            let mirrors = http.mirrors.iter().filter_map(|mirror| mirror.destination.as_ref());
+            routes.chain(http.mirror.as_ref()).chain(mirrors)
+        });
+        let tls = self.spec.tls.iter().flat_map(|tls| &tls.route);
+        let tcp = self.spec.tcp.iter().flat_map(|tcp| &tcp.route);
+        http.chain(tls.chain(tcp).filter_map(|route| route.destination.as_ref()))
+    }
+}
+
+/// All VirtualServices, the oldest first.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct VirtualServices(pub Vec<Arc<VirtualService>>);
+
+impl VirtualServices {
+    /// Those that a client in `namespace` sees for one of its gateways, in the order in which they win: its own
+    /// namespace's, those exported to it by name, then the public ones; the oldest first within each (Istio's
+    /// `SelectVirtualServices`).
+    pub fn visible(&self, namespace: &Namespace, gateway: &str) -> Vec<&Arc<VirtualService>> {
+        let mut rows: Vec<_> = self.0.iter().filter(|vs| vs.gateways.contains(gateway) && vs.visibility.allows(namespace)).collect();
+        rows.sort_by_key(|vs| match &vs.visibility {
+            Visibility::Namespaces(_) if vs.visibility.is_private(&vs.namespace) => 0,
+            Visibility::Namespaces(_) => 1,
+            Visibility::Public => 2,
+        });
+        rows
+    }
+}
+
+fn created(metadata: &Metadata) -> Option<i64> {
+    metadata.creation_timestamp.map(|time| time.0)
+}
+
+fn resolve_gateways(gateways: &mut [String], namespace: &str) {
+    for gateway in gateways.iter_mut().filter(|name| *name != MESH_GATEWAY) {
+        if let Some(name) = gateway.strip_prefix("./") {
+            *gateway = format!("{namespace}/{name}");
+        } else if !gateway.contains('/') {
+            *gateway = format!("{namespace}/{gateway}");
+        }
+    }
+}
+
+fn for_each_destination(spec: &mut api::VirtualService, mut visit: impl FnMut(&mut api::Destination)) {
+    for http in &mut spec.http {
+        http.route.iter_mut().filter_map(|route| route.destination.as_mut()).for_each(&mut visit);
+        http.mirror.iter_mut().for_each(&mut visit);
+        http.mirrors.iter_mut().filter_map(|mirror| mirror.destination.as_mut()).for_each(&mut visit);
+    }
+    let tls = spec.tls.iter_mut().flat_map(|tls| &mut tls.route);
+    let tcp = spec.tcp.iter_mut().flat_map(|tcp| &mut tcp.route);
+    tls.chain(tcp).filter_map(|route| route.destination.as_mut()).for_each(visit);
+}
+
+fn for_each_match_gateways(spec: &mut api::VirtualService, mut visit: impl FnMut(&mut Vec<String>)) {
+    spec.http.iter_mut().flat_map(|http| &mut http.matches).for_each(|m| visit(&mut m.gateways));
+    spec.tls.iter_mut().flat_map(|tls| &mut tls.matches).for_each(|m| visit(&mut m.gateways));
+    spec.tcp.iter_mut().flat_map(|tcp| &mut tcp.matches).for_each(|m| visit(&mut m.gateways));
+}
