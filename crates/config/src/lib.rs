@@ -5,7 +5,9 @@
 //! Never: Kubernetes clients, Envoy types, or a decision about what an object means.
 //! Read first: `event.rs`, then `store.rs`; for the way of a file, `file/`.
 
+pub mod decode;
 mod event;
+pub mod file;
 mod store;
 
 pub use event::{Change, Event};

@@ -1,0 +1,52 @@
+//! Which files below a folder are configuration.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// How deep folders may nest, so that a symbolic link to a folder above it ends.
+const MAX_DEPTH: usize = 32;
+
+/// Every configuration file at or below `path`, sorted.
+///
+/// Hidden files and folders are left out, and with them the `..data` and `..2026_01_31` folders of a mounted ConfigMap,
+/// whose visible files are links into them. A folder below that cannot be listed is left out and logged.
+pub fn files_below(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
+    collect(path, 0, &mut files)?;
+    Ok(files)
+}
+
+fn collect(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if is_hidden(&path) {
+            continue;
+        }
+        // Follows links: a ConfigMap's files are links.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_file() {
+            if is_configuration(&path) {
+                files.insert(path);
+            }
+        } else if metadata.is_dir()
+            && depth < MAX_DEPTH
+            && let Err(error) = collect(&path, depth + 1, files)
+        {
+            tracing::warn!(folder = %path.display(), %error, "a folder is left out, because it cannot be listed");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the name ends in `.yaml`, `.yml` or `.json`.
+pub fn is_configuration(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+}
+
+/// Whether the name begins with a dot.
+pub fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
