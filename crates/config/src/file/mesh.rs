@@ -138,7 +138,8 @@ fn unwrap_config_map<S: Settings>(node: Node, lines_before: usize) -> Result<(Op
         return Ok((Some(node), lines_before));
     }
     let Some(inner) = node.get("data").and_then(|data| data.get(S::KEY)) else { return Ok((None, 0)) };
-    let before = inner.line + lines_before;
+    // A block scalar's line is that of its first line of text.
+    let before = inner.line - 1 + lines_before;
     let found = tree(inner.as_str().unwrap_or_default()).map_err(|error| Finding { line: error.line + before, ..error })?;
     Ok(found.map_or((None, 0), |(node, lines)| (Some(node), lines + before)))
 }

@@ -60,3 +60,35 @@ impl Settling {
         self.waiting.keys().map(PathBuf::as_path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_written_in_steps_is_read_when_it_is_closed() {
+        let (mut settling, start, path) = (Settling::default(), Instant::now(), PathBuf::from("a.yaml"));
+        for step in 0..10 {
+            let now = start + step * (QUIET - Duration::from_millis(1));
+            assert!(settling.take_due(now).is_empty());
+            settling.note(path.clone(), Report::Written, now);
+        }
+        let closed = start + 10 * QUIET;
+        settling.note(path.clone(), Report::Complete, closed);
+        settling.note(path.clone(), Report::Touched, closed);
+        assert_eq!(settling.next(), Some(closed));
+        assert_eq!(settling.take_due(closed), [path]);
+        assert_eq!(settling.next(), None);
+    }
+
+    #[test]
+    fn a_removal_counts_after_some_quiet_and_not_if_the_file_comes_back() {
+        let (mut settling, start, path) = (Settling::default(), Instant::now(), PathBuf::from("a.yaml"));
+        settling.note(path.clone(), Report::Gone, start);
+        assert!(settling.take_due(start + QUIET / 2).is_empty());
+        settling.note(path.clone(), Report::Complete, start + QUIET / 2);
+        assert_eq!(settling.take_due(start + QUIET / 2), std::slice::from_ref(&path));
+        settling.note(path.clone(), Report::Gone, start + QUIET);
+        assert_eq!(settling.take_due(start + QUIET * 2), [path]);
+    }
+}
