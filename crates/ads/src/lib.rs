@@ -5,6 +5,28 @@
 //! Never: anything above `xds-wire`: it does not know what a resource means, who built it or from what.
 //! Read first: `discovery.rs`, then the state machine of one connection in `connection.rs`.
 
+mod acknowledgement;
+mod connection;
+mod delta;
 mod discovery;
+mod grpc;
+mod metrics;
+mod nack;
+mod options;
+mod order;
+mod permits;
+mod replica;
+mod server;
+mod shared_responses;
+mod sotw;
+mod status;
+mod stream;
+mod subscription;
+mod wire;
 
+pub use connection::{Action, Connection, ConnectionSettings, Observation, Protocol, ProtocolError, Request, Response};
 pub use discovery::{ConnectError, Discovery, Peer, Rejection, Subscription};
+pub use grpc::ResponseBody;
+pub use options::{Limits, Options, Waits};
+pub use server::{Server, serve};
+pub use status::{ConnectionStatus, Connections, ResponseStatus, TypeStatus};

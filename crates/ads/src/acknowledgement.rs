@@ -1,0 +1,89 @@
+//! Acknowledgements and refusals, the same for both variants of the protocol.
+
+use crate::{
+    connection::{Action, Connection, InFlight, Observation, TypeState},
+    nack::at_fault,
+};
+use std::{collections::BTreeSet, sync::Arc};
+use xds_api::google::rpc::Status;
+use xds_wire::ResourceType;
+
+/// What a request says about an earlier response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answered {
+    /// Nothing: it carries no nonce.
+    Nothing,
+    /// The response is accepted or refused.
+    Current,
+    /// It answers the last response, which it has answered before.
+    Again,
+    /// It answers a response that is not the last one.
+    Stale,
+}
+
+/// Longer texts of a client are cut.
+const MAX_MESSAGE: usize = 4096;
+
+impl Connection {
+    /// Takes note of the nonce and the error of a request.
+    pub(crate) fn acknowledge(
+        &mut self,
+        kind: ResourceType,
+        nonce: &str,
+        error: Option<Status>,
+        now: std::time::Instant,
+        actions: &mut Vec<Action>,
+    ) -> Answered {
+        if nonce.is_empty() {
+            return Answered::Nothing;
+        }
+        let state = self.types.of_mut(kind);
+        let Some(position) = state.in_flight.iter().position(|response| *response.sent.nonce == *nonce) else {
+            let again = state.sent.as_ref().is_some_and(|sent| *sent.nonce == *nonce);
+            if !again {
+                actions.push(Action::Observe(Observation::ExpiredNonce(kind)));
+            }
+            return if again { Answered::Again } else { Answered::Stale };
+        };
+        // Acknowledgements come in order, so whatever was sent before is answered as well.
+        let earlier = state.in_flight.drain(..position).last();
+        let Some(response) = state.in_flight.pop_front() else { return Answered::Stale };
+        match error {
+            None => state.accept(kind, response, now, actions),
+            Some(error) => {
+                if let Some(earlier) = earlier {
+                    state.accept(kind, earlier, now, actions);
+                }
+                state.refuse(kind, &response, error, actions);
+            }
+        }
+        Answered::Current
+    }
+}
+
+impl TypeState {
+    fn accept(&mut self, kind: ResourceType, response: InFlight, now: std::time::Instant, actions: &mut Vec<Action>) {
+        let mut acknowledged = response.sent;
+        acknowledged.at = now;
+        self.acknowledged = Some(acknowledged);
+        if self.error.take().is_some() {
+            actions.push(Action::Recovered(kind));
+        }
+    }
+
+    fn refuse(&mut self, kind: ResourceType, response: &InFlight, error: Status, actions: &mut Vec<Action>) {
+        let guilty = at_fault(&response.carried, &error.message);
+        self.replica.refused(&response.carried, &response.removed, &guilty);
+        let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
+        let message = error.message.get(..end).unwrap_or_default();
+        self.error = Some(Arc::from(message));
+        let origins: BTreeSet<_> = guilty.iter().flat_map(|resource| resource.origins.iter().cloned()).collect();
+        actions.push(Action::Rejected {
+            kind,
+            resources: guilty.iter().map(|resource| (resource.name.clone(), resource.version)).collect(),
+            origins: origins.into_iter().collect(),
+            code: error.code,
+            message: message.to_owned(),
+        });
+    }
+}
