@@ -1,0 +1,117 @@
+//! The clusters with fixed names that every proxy has.
+
+use super::connection_pool::{self, circuit_breakers, unlimited};
+use super::draft::ClusterDraft;
+use super::inputs::{ClusterMeshDefaults, IpFamilies};
+use super::outbound::dynamic_forward_proxy;
+use crate::tls;
+use istio_api::Duration;
+use istio_api::networking::destination_rule::ConnectionPoolSettings;
+use xds_api::envoy::config::cluster::v3::{
+    Cluster,
+    cluster::{DiscoveryType, LbConfig, LbPolicy, OriginalDstLbConfig},
+};
+use xds_api::envoy::config::core::v3::{BindConfig, ExtraSourceAddress, SocketAddress, socket_address::PortSpecifier};
+use xds_api::envoy::r#type::metadata::v3::{
+    MetadataKey,
+    metadata_key::{PathSegment, path_segment::Segment},
+};
+
+/// Refuses what nobody owns.
+pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
+/// Sends what nobody owns to where the client wanted.
+pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
+/// The same on the way in.
+pub const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
+/// Resolves the name that an unknown request asks for (`outboundTrafficPolicy: ALLOW_ANY_DYNAMIC_DNS`).
+pub const DYNAMIC_DNS_CLUSTER: &str = "AllowAnyDynamicDNSCluster";
+/// The outer connection of HBONE.
+pub const CONNECT_ORIGINATE_CLUSTER: &str = "connect_originate";
+
+/// The port of HBONE.
+const HBONE_PORT: u32 = 15008;
+/// Hosts that the cache of the dynamic DNS cluster holds.
+const DYNAMIC_DNS_MAX_HOSTS: u32 = 1024;
+/// Idle connections of passthrough clusters are closed after this time.
+const PASSTHROUGH_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The mesh has no setting for HBONE's idle timeout here: Envoy's default, as Istio writes it.
+const HBONE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The source address by which traffic rules know the proxy's own connections to its workload (Istio's `127.0.0.6` and
+/// `::6`): without it they would be captured again.
+pub(super) fn passthrough_bind(families: IpFamilies) -> BindConfig {
+    let socket = |address: &str| SocketAddress {
+        address: address.to_owned(),
+        port_specifier: Some(PortSpecifier::PortValue(0)),
+        ..SocketAddress::default()
+    };
+    let (first, second) = match families {
+        IpFamilies::V4 => ("127.0.0.6", None),
+        IpFamilies::V6 => ("::6", None),
+        IpFamilies::Dual { v6_first: false } => ("127.0.0.6", Some("::6")),
+        IpFamilies::Dual { v6_first: true } => ("::6", Some("127.0.0.6")),
+    };
+    let extra = |address| ExtraSourceAddress { address: Some(socket(address)), ..ExtraSourceAddress::default() };
+    BindConfig {
+        source_address: Some(socket(first)),
+        extra_source_addresses: second.map(extra).into_iter().collect(),
+        ..BindConfig::default()
+    }
+}
+
+/// [`BLACK_HOLE_CLUSTER`]
+pub fn blackhole_cluster(mesh: &ClusterMeshDefaults) -> Cluster {
+    ClusterDraft::new(BLACK_HOLE_CLUSTER, None, DiscoveryType::Static, mesh.connect_timeout).finish()
+}
+
+fn passthrough(name: &str, mesh: &ClusterMeshDefaults, pool: Option<&ConnectionPoolSettings>) -> ClusterDraft {
+    let mut draft = ClusterDraft::new(name, Some(PASSTHROUGH_CLUSTER), DiscoveryType::OriginalDst, mesh.connect_timeout);
+    draft.cluster.lb_policy = LbPolicy::ClusterProvided.into();
+    draft.use_client_protocol();
+    draft.common_http().idle_timeout = Some(PASSTHROUGH_IDLE_TIMEOUT.0.into());
+    connection_pool::apply(&mut draft, mesh, pool, None);
+    draft
+}
+
+/// [`PASSTHROUGH_CLUSTER`]; `pool` is that of `MeshConfig.defaultTrafficPolicy`.
+pub fn passthrough_cluster(mesh: &ClusterMeshDefaults, pool: Option<&ConnectionPoolSettings>) -> Cluster {
+    passthrough(PASSTHROUGH_CLUSTER, mesh, pool).finish()
+}
+
+/// [`INBOUND_PASSTHROUGH_CLUSTER`], which is `PassthroughCluster` in statistics; `pool` is the Sidecar's
+/// `inboundConnectionPool`.
+pub fn inbound_passthrough_cluster(mesh: &ClusterMeshDefaults, pool: Option<&ConnectionPoolSettings>, families: IpFamilies) -> Cluster {
+    let mut draft = passthrough(INBOUND_PASSTHROUGH_CLUSTER, mesh, pool);
+    draft.cluster.upstream_bind_config = Some(passthrough_bind(families));
+    draft.finish()
+}
+
+/// [`DYNAMIC_DNS_CLUSTER`]
+pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies) -> Cluster {
+    let mut draft = passthrough(DYNAMIC_DNS_CLUSTER, mesh, None);
+    draft.cluster.alt_stat_name = format!("{DYNAMIC_DNS_CLUSTER};");
+    draft.cluster.cluster_discovery_type =
+        Some(dynamic_forward_proxy("allow_any_dfp_dns_cache", Some(DYNAMIC_DNS_MAX_HOSTS), families, true));
+    draft.finish()
+}
+
+/// [`CONNECT_ORIGINATE_CLUSTER`]: HTTP/2 CONNECT over mTLS to the address in the connection's metadata.
+pub fn connect_originate_cluster(mesh: &ClusterMeshDefaults, trust_domain: &str) -> Cluster {
+    let mut draft = ClusterDraft::new(CONNECT_ORIGINATE_CLUSTER, None, DiscoveryType::OriginalDst, mesh.connect_timeout);
+    draft.cluster.lb_policy = LbPolicy::ClusterProvided.into();
+    draft.cluster.cleanup_interval = Some(Duration::from_secs(60).0.into());
+    draft.cluster.circuit_breakers = Some(circuit_breakers(unlimited()));
+    let waypoint = PathSegment { segment: Some(Segment::Key("waypoint".to_owned())) };
+    draft.cluster.lb_config = Some(LbConfig::OriginalDstLbConfig(OriginalDstLbConfig {
+        upstream_port_override: Some(HBONE_PORT.into()),
+        metadata_key: Some(MetadataKey { key: "envoy.filters.listener.original_dst".to_owned(), path: vec![waypoint] }),
+        ..OriginalDstLbConfig::default()
+    }));
+    draft.use_http2();
+    if let Some(http2) = draft.http2() {
+        http2.allow_connect = true;
+    }
+    draft.common_http().idle_timeout = Some(HBONE_IDLE_TIMEOUT.0.into());
+    draft.cluster.transport_socket = Some(tls::hbone_transport_socket(trust_domain));
+    draft.finish()
+}

@@ -1,0 +1,53 @@
+//! What a cluster says about itself under the key `istio`.
+
+use super::inputs::{ClusterMetadata, OutboundClusterInputs, ServiceMetadata};
+use base::ObjectRef;
+use istio_api::networking::destination_rule::ClientTlsMode;
+use std::collections::BTreeMap;
+use xds_api::envoy::config::core::v3::Metadata;
+use xds_api::google::protobuf::{Struct, Value};
+
+/// The path of a DestinationRule in the API, by which tools find the rule of a cluster.
+pub fn destination_rule_path(rule: &ObjectRef) -> String {
+    format!("/apis/networking.istio.io/v1/namespaces/{}/destination-rule/{}", rule.namespace, rule.name)
+}
+
+/// The list of services.
+pub(super) fn services(services: &[ServiceMetadata<'_>]) -> Value {
+    let entry = |service: &ServiceMetadata<'_>| {
+        Value::from(Struct::from_iter([("host", service.host), ("name", service.name), ("namespace", service.namespace)]))
+    };
+    services.iter().map(entry).collect::<Vec<_>>().into()
+}
+
+/// Metadata of these fields; none without any.
+pub(super) fn istio(fields: BTreeMap<String, Value>) -> Option<Metadata> {
+    let of = |fields| Metadata { filter_metadata: BTreeMap::from([("istio".to_owned(), Struct { fields })]), ..Metadata::default() };
+    (!fields.is_empty()).then(|| of(fields))
+}
+
+/// The metadata of an outbound cluster.
+pub(super) fn outbound(inputs: &OutboundClusterInputs<'_>) -> Option<Metadata> {
+    let ClusterMetadata { rule, services: all, mesh_external, all_hbone, .. } = inputs.metadata;
+    let mut fields: BTreeMap<String, Value> = BTreeMap::new();
+    let mut add = |key: &str, value: Value| fields.insert(key.to_owned(), value);
+    if let Some(rule) = rule {
+        add("config", destination_rule_path(rule).into());
+    }
+    if let Some(subset) = inputs.subset {
+        add("subset", subset.into());
+    }
+    if !all.is_empty() {
+        add("services", services(all));
+    }
+    if mesh_external {
+        add("external", true.into());
+    }
+    if inputs.policy.tls.as_ref().is_some_and(|tls| tls.mode != ClientTlsMode::IstioMutual) {
+        add("alpn_override", "false".into());
+    }
+    if all_hbone {
+        add("disable_mx", true.into());
+    }
+    istio(fields)
+}
