@@ -73,9 +73,9 @@ impl FileResolver for Qualified {
         let source = fs::read_to_string(self.0.join(name)).map_err(|_| protox::Error::file_not_found(name))?;
         let relative = ["common.dynamic_forward_proxy.v3.", "common.ratelimit.v3."];
         let source = relative.iter().fold(source, |source, name| {
-            [" ", "<", "("].iter().fold(source, |source, before| {
-                source.replace(&format!("{before}{name}"), &format!("{before}.envoy.extensions.{name}"))
-            })
+            [" ", "<", "("]
+                .iter()
+                .fold(source, |source, before| source.replace(&format!("{before}{name}"), &format!("{before}.envoy.extensions.{name}")))
         });
         File::from_source(name, &source)
     }

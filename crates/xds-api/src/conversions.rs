@@ -27,10 +27,7 @@ impl From<&str> for StringValue {
 /// Seconds beyond 2^63 become the largest number of seconds.
 impl From<std::time::Duration> for Duration {
     fn from(duration: std::time::Duration) -> Self {
-        Self {
-            seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
-        }
+        Self { seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0) }
     }
 }
 
