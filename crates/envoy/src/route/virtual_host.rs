@@ -1,0 +1,82 @@
+//! Virtual hosts: routes under domain names, and those for requests that belong to no host of the mesh.
+
+use super::{action::set_timeout, default_route::every_request, direct_response::status_only, names};
+use base::PortNumber;
+use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use xds_api::{
+    Wire,
+    envoy::config::route::v3::{
+        Route, RouteAction, VirtualHost, route::Action, route_action::ClusterSpecifier, virtual_host::TlsRequirementType,
+    },
+    google::protobuf::Duration,
+};
+
+/// What an outbound or gateway virtual host depends on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct VirtualHostInputs {
+    /// The host that gives the name.
+    pub host: String,
+    /// The port that gives the name.
+    pub port: PortNumber,
+    /// Every spelling of the host; no domain may stand in two virtual hosts of a route configuration.
+    pub domains: Vec<String>,
+    /// In the order of their evaluation.
+    pub routes: Vec<Route>,
+    /// Whether plain-text requests are redirected to https (`tls.httpsRedirect` of a gateway's server).
+    pub https_redirect: bool,
+}
+
+/// A virtual host that counts attempts in a header (`x-envoy-attempt-count`), as all outbound ones do.
+pub fn virtual_host(inputs: VirtualHostInputs) -> VirtualHost {
+    let require_tls = if inputs.https_redirect { TlsRequirementType::All } else { TlsRequirementType::None };
+    VirtualHost {
+        name: names::virtual_host(&inputs.host, inputs.port),
+        domains: inputs.domains,
+        routes: inputs.routes,
+        require_tls: require_tls.into(),
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
+}
+
+/// Requests for unknown hosts go to `cluster`: the pass-through cluster, or that of the egress proxy.
+pub fn allow_any(cluster: &str) -> VirtualHost {
+    let mut action = RouteAction { cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_string())), ..Default::default() };
+    set_timeout(&mut action, Duration::default());
+    catch_all("allow_any", Action::Route(action))
+}
+
+/// Requests for unknown hosts are answered with status 502 (`REGISTRY_ONLY`).
+pub fn block_all() -> VirtualHost {
+    catch_all("block_all", Action::DirectResponse(status_only(502)))
+}
+
+/// A gateway's port without routes: every request is answered with 404.
+pub fn blackhole(port: PortNumber) -> VirtualHost {
+    VirtualHost { name: format!("blackhole:{port}"), domains: vec!["*".to_string()], ..Default::default() }
+}
+
+fn catch_all(name: &str, action: Action) -> VirtualHost {
+    VirtualHost {
+        name: name.to_string(),
+        domains: vec!["*".to_string()],
+        routes: vec![every_request(name, action, None)],
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
+}
+
+/// `RouteConfiguration.virtual_hosts`
+const VIRTUAL_HOSTS_FIELD: u32 = 2;
+
+/// One element of the field `virtual_hosts` of a RouteConfiguration, tag and length included, so that a route
+/// configuration is put together without decoding its virtual hosts.
+pub fn encode_virtual_host(virtual_host: &VirtualHost) -> Bytes {
+    let body = virtual_host.to_bytes();
+    let mut out = Vec::with_capacity(body.len() + 6);
+    encode_key(VIRTUAL_HOSTS_FIELD, WireType::LengthDelimited, &mut out);
+    encode_varint(body.len() as u64, &mut out);
+    out.extend_from_slice(&body);
+    out.into()
+}
