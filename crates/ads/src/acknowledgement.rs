@@ -46,7 +46,7 @@ impl Connection {
             return if again { Answered::Again } else { Answered::Stale };
         };
         // Acknowledgements come in order, so whatever was sent before is answered as well.
-        let earlier = state.in_flight.drain(..position).last();
+        let earlier = state.in_flight.drain(..position).next_back();
         let Some(response) = state.in_flight.pop_front() else { return Answered::Stale };
         match error {
             None => state.accept(kind, response, now, actions),

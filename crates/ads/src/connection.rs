@@ -269,10 +269,12 @@ impl Connection {
         if quiet {
             self.permit.release(actions);
         }
-        if quiet && self.changed_at.is_some() && ResourceType::ALL.into_iter().all(|kind| !self.plan(kind, &view).due) {
-            if let Some(since) = self.changed_at.take() {
-                actions.push(Action::Observe(Observation::Converged(now.saturating_duration_since(since))));
-            }
+        if let Some(since) = self.changed_at
+            && quiet
+            && ResourceType::ALL.into_iter().all(|kind| !self.plan(kind, &view).due)
+        {
+            self.changed_at = None;
+            actions.push(Action::Observe(Observation::Converged(now.saturating_duration_since(since))));
         }
     }
 
@@ -408,10 +410,10 @@ impl Connection {
     /// Envoy warms a changed cluster until its endpoints come once more, and does not ask for them.
     fn resend_endpoints(&mut self, clusters: &[Carried]) {
         let state = self.types.of_mut(ResourceType::Endpoint);
-        state.repeat_allowed = true;
         if !state.requested {
             return;
         }
+        state.repeat_allowed = true;
         for cluster in clusters.iter().filter(|cluster| cluster.fresh) {
             if state.interest.has_name(&cluster.resource.name) {
                 state.replica.resend(&cluster.resource.name);

@@ -106,8 +106,7 @@ impl Message {
                 _ => None,
             };
         };
-        loop {
-            let Some(resource) = resources.peek() else { break };
+        while let Some(resource) = resources.peek() {
             let bytes = chunk(*protocol, resource);
             if bytes.len() >= LARGE_RESOURCE || segment.len() + bytes.len() > SEGMENT {
                 if segment.is_empty() {

@@ -1,7 +1,10 @@
 //! What a client holds of one type, and what it lacks of the newest set.
 
 use crate::{nack::Carried, subscription::Interest};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use xds_wire::{Change, Encoded, ResourceName, Resources, Version};
 
 /// What a client holds, as far as it was sent: a snapshot of the whole type (of which the client has what its
@@ -157,11 +160,12 @@ impl Replica {
         let resource = newest.get(name);
         let version = resource.map(|r| r.version);
         match exception {
-            Exception::Owed => plan.answer(name, resource, true),
+            Exception::Owed => plan.answer(name, resource, true, true),
             Exception::Resend => {
                 if let Some(resource) = resource {
-                    let unchanged = self.snapshot.as_ref().and_then(|s| s.get(name)).is_some_and(|r| r.version == resource.version);
-                    plan.answer(name, Some(resource), !unchanged);
+                    let before = self.snapshot.as_ref().and_then(|s| s.get(name));
+                    let fresh = before.is_none_or(|r| r.version != resource.version);
+                    plan.answer(name, Some(resource), fresh, before.is_none());
                 }
             }
             Exception::Holds(held, _) | Exception::Refused(held) if version == Some(*held) => {}
@@ -235,10 +239,10 @@ impl Replica {
 
     /// The client refuses a response that carried these; `at_fault` are the ones that its message is about.
     pub fn refused(&mut self, carried: &[Carried], removed: &[ResourceName], at_fault: &[Arc<Encoded>]) {
+        let at_fault: BTreeSet<&str> = at_fault.iter().map(|resource| &*resource.name).collect();
         for item in carried {
             let resource = &item.resource;
-            let guilty = at_fault.iter().any(|r| Arc::ptr_eq(r, resource));
-            let exception = if guilty { Exception::Refused(resource.version) } else { Exception::Uncertain };
+            let exception = if at_fault.contains(&*resource.name) { Exception::Refused(resource.version) } else { Exception::Uncertain };
             match self.exceptions.get(&resource.name) {
                 Some(Exception::Holds(version, _)) if *version == resource.version => {}
                 Some(_) => continue,
@@ -268,9 +272,9 @@ impl Plan {
         self.items.push(Item { name: name.clone(), resource: resource.cloned(), answer: false, fresh: true, add });
     }
 
-    fn answer(&mut self, name: &ResourceName, resource: Option<&Arc<Encoded>>, fresh: bool) {
+    fn answer(&mut self, name: &ResourceName, resource: Option<&Arc<Encoded>>, fresh: bool, add: bool) {
         self.due = true;
-        let add = fresh && resource.is_some();
+        let add = add && resource.is_some();
         self.items.push(Item { name: name.clone(), resource: resource.cloned(), answer: true, fresh, add });
     }
 }

@@ -113,7 +113,10 @@ impl Driver<'_> {
                     None => return Ok(()),
                 },
                 changed = view.changed() => {
-                    changed.map_err(|_| Status::unavailable("the control plane no longer serves this proxy"))?;
+                    if changed.is_err() {
+                        self.shared.metrics.internal_errors.inc();
+                        return Err(Status::unavailable("the control plane no longer serves this proxy"));
+                    }
                     let newest = view.borrow_and_update().clone();
                     let actions = self.entry.lock().on_view(newest, now());
                     self.act(actions).await?;

@@ -1,5 +1,6 @@
 //! A server over a fake control plane, and real gRPC clients on in-memory pipes, so that a test's clock can stand still.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unused_imports)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a failed unwrap is a failed test
 
 use ads::{ConnectError, Connections, Discovery, Options, Peer, Rejection, Server, Subscription};
 use hyper_util::rt::TokioIo;
@@ -115,7 +116,7 @@ impl TestServer {
     pub fn counted(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().filter(|family| family.name() == name);
-        family.flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().value() + metric.get_gauge().value()).sum()
+        family.flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client without a network: requests go straight into the state machine, on a clock of the test's own.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unused_imports)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a failed unwrap is a failed test
 
 use ads::{Action, Connection, ConnectionSettings, Limits, Observation, Protocol, Request, Response, Waits};
 use base::ObjectRef;
@@ -21,9 +22,6 @@ pub fn resource(kind: ResourceType, name: &str, content: &str) -> Arc<Encoded> {
     let origin = ObjectRef::new("Service", "shop", name);
     Arc::new(Encoded::new(kind, name.into(), content.as_bytes(), Arc::from([origin])))
 }
-
-/// Name and content of every resource, by type.
-pub type Mesh = BTreeMap<ResourceType, BTreeMap<String, String>>;
 
 /// A view of the given revision.
 pub fn view(revision: u64, rows: &[(ResourceType, &str, &str)]) -> Arc<View> {
