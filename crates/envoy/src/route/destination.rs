@@ -20,11 +20,7 @@ pub struct DestinationKey {
 impl DestinationKey {
     /// The key of `destination`.
     pub fn of(destination: &Destination) -> Self {
-        Self {
-            host: destination.host.clone(),
-            subset: destination.subset.clone(),
-            port: destination.port.as_ref().map(|port| port.number),
-        }
+        Self { host: destination.host.clone(), subset: destination.subset.clone(), port: destination.port.as_ref().map(|port| port.number) }
     }
 }
 
@@ -70,7 +66,8 @@ impl Resolver<'_> {
             return Target { cluster: names::UNKNOWN_SERVICE_CLUSTER.to_string(), authority: None, hash: None };
         }
         let known = self.destinations.get(&DestinationKey::of(destination));
-        let hostname = known.map_or_else(|| Hostname::resolve(&destination.host, self.namespace, self.domain), |known| known.hostname.clone());
+        let hostname =
+            known.map_or_else(|| Hostname::resolve(&destination.host, self.namespace, self.domain), |known| known.hostname.clone());
         let wanted = destination.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok());
         let port = wanted.or_else(|| known.and_then(|known| known.only_port)).unwrap_or(self.listener_port);
         Target {

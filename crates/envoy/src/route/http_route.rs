@@ -85,12 +85,7 @@ pub struct HttpRouteInputs<'a> {
 
 impl<'a> HttpRouteInputs<'a> {
     pub(super) fn resolver(&self) -> Resolver<'a> {
-        Resolver {
-            destinations: self.destinations,
-            namespace: self.namespace,
-            domain: self.domain,
-            listener_port: self.listener_port,
-        }
+        Resolver { destinations: self.destinations, namespace: self.namespace, domain: self.domain, listener_port: self.listener_port }
     }
 }
 
@@ -212,7 +207,12 @@ fn described_path(route_match: Option<&RouteMatch>) -> String {
 fn mistake(rule: &HttpRoute, index: usize, inputs: &HttpRouteInputs<'_>) -> Option<Diagnostic> {
     let object = || Some(ObjectRef::new("VirtualService", inputs.namespace, inputs.name));
     let report = |field: &str, message: String| {
-        Some(Diagnostic::error("IST0106", object(), format!("spec.http[{index}].{field}"), message + "; its requests are answered with status 500"))
+        Some(Diagnostic::error(
+            "IST0106",
+            object(),
+            format!("spec.http[{index}].{field}"),
+            message + "; its requests are answered with status 500",
+        ))
     };
     if let Some(redirect) = &rule.redirect {
         let supported = redirect_action(redirect, inputs.listener_port, inputs.tls, inputs.semantics).is_some();

@@ -27,12 +27,7 @@ pub(super) fn claim_matcher(key: &str, wanted: &StringMatch, invert: bool) -> Op
             MatchPattern::OrMatch(OrMatcher { value_matchers: vec![ValueMatcher { match_pattern: Some(list) }, text] })
         }
     };
-    Some(MetadataMatcher {
-        filter: JWT_FILTER.to_string(),
-        path,
-        value: Some(ValueMatcher { match_pattern: Some(pattern) }),
-        invert,
-    })
+    Some(MetadataMatcher { filter: JWT_FILTER.to_string(), path, value: Some(ValueMatcher { match_pattern: Some(pattern) }), invert })
 }
 
 /// The nested names in `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`; `None` for any other form.

@@ -10,7 +10,8 @@ use xds_api::envoy::{config::route::v3::route_action::RequestMirrorPolicy, r#typ
 /// The mirrors of a rule: that of `mirror`, then those of `mirrors`.
 pub(super) fn mirror_policies(rule: &HttpRoute, resolver: &Resolver<'_>) -> Vec<RequestMirrorPolicy> {
     let first = rule.mirror.as_ref().and_then(|destination| policy(destination, first_share(rule)?, resolver));
-    let further = rule.mirrors.iter().filter_map(|mirror| policy(mirror.destination.as_ref()?, share(mirror.percentage.as_ref())?, resolver));
+    let further =
+        rule.mirrors.iter().filter_map(|mirror| policy(mirror.destination.as_ref()?, share(mirror.percentage.as_ref())?, resolver));
     first.into_iter().chain(further).collect()
 }
 

@@ -40,8 +40,7 @@ pub(super) fn retry_policy(wanted: Option<&HttpRetry>, hashed: bool) -> Option<R
 
 /// The policy of an inbound route: only requests that the application has not seen are repeated.
 pub(super) fn inbound_retry_policy(wanted: Option<&HttpRetry>) -> Option<RetryPolicy> {
-    let mut policy =
-        RetryPolicy { retry_on: "reset-before-request".to_string(), num_retries: Some(2.into()), ..Default::default() };
+    let mut policy = RetryPolicy { retry_on: "reset-before-request".to_string(), num_retries: Some(2.into()), ..Default::default() };
     if let Some(wanted) = wanted {
         apply(&mut policy, wanted)?;
     }
@@ -56,8 +55,7 @@ fn apply(policy: &mut RetryPolicy, wanted: &HttpRetry) -> Option<()> {
         (policy.retry_on, policy.retriable_status_codes) = conditions(&wanted.retry_on);
     }
     policy.per_try_timeout = wanted.per_try_timeout.map(|timeout| timeout.0.into());
-    policy.retry_back_off =
-        wanted.backoff.map(|interval| RetryBackOff { base_interval: Some(interval.0.into()), ..Default::default() });
+    policy.retry_back_off = wanted.backoff.map(|interval| RetryBackOff { base_interval: Some(interval.0.into()), ..Default::default() });
     Some(())
 }
 
