@@ -4,7 +4,10 @@
 //! Never: the snapshot of the mesh, the store of configuration, I/O, clocks.
 //! Read first: `route/mod.rs`, whose modules have one concern each; the other folders are built alike.
 
+pub mod access_log;
 pub mod cluster;
 pub mod endpoint;
+pub mod filter;
+pub mod listener;
 pub mod tls;
 pub mod route;
