@@ -94,8 +94,8 @@ fn write_overview(text: &mut String, state: &State) -> std::fmt::Result {
     writeln!(text)?;
     writeln!(
         text,
-        "{:.1} requests/s   {:.1} % failed   p50 {:.1} ms   p99 {:.1} ms   ({} since the start, {} failed)",
-        per_second(recent),
+        "{} requests/s   {:.1} % failed   p50 {:.1} ms   p99 {:.1} ms   ({} since the start, {} failed)",
+        state.last_second.requests,
         percent(recent.failures, recent.requests),
         recent.p50_ms,
         recent.p99_ms,
@@ -146,8 +146,8 @@ fn write_overview(text: &mut String, state: &State) -> std::fmt::Result {
 fn line(state: &State) -> String {
     let recent = &state.last_second;
     let mut text = format!(
-        "{:5.1} requests/s {:5.1} % failed p50 {:.1} ms p99 {:.1} ms |",
-        per_second(&state.last_ten_seconds),
+        "{:3} requests/s {:5.1} % failed p50 {:.1} ms p99 {:.1} ms |",
+        recent.requests,
         percent(recent.failures, recent.requests),
         recent.p50_ms,
         recent.p99_ms
@@ -173,11 +173,6 @@ fn share(summary: &Summary, who: &ServiceVersion) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "counts of a minute are small")]
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts of a minute are small")]
-fn per_second(ten_seconds: &Summary) -> f64 {
-    ten_seconds.requests as f64 / 10.0
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is between 0 and 100")]
