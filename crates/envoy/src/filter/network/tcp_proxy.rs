@@ -1,0 +1,124 @@
+//! Where opaque bytes go.
+
+use super::mongo_proxy::mongo_proxy;
+use crate::cluster::BLACK_HOLE_CLUSTER;
+use crate::filter::network_filter;
+use base::Protocol;
+use std::time::Duration;
+use xds_api::envoy::config::accesslog::v3::AccessLog;
+use xds_api::envoy::config::listener::v3::Filter;
+use xds_api::envoy::extensions::filters::network::tcp_proxy::v3::{
+    TcpProxy,
+    tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+};
+use xds_api::envoy::r#type::v3::{
+    HashPolicy,
+    hash_policy::{PolicySpecifier, SourceIp},
+};
+
+/// The name of the filter.
+pub const NAME: &str = "envoy.filters.network.tcp_proxy";
+
+/// What every TCP chain of a proxy and direction has in common.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct TcpOptions {
+    /// Access loggers, metrics among them.
+    pub access_logs: Vec<AccessLog>,
+    /// Node metadata `IDLE_TIMEOUT`; `None` is Envoy's hour.
+    pub idle_timeout: Option<Duration>,
+    /// Filters that stand before the one that knows the protocol: authorization, extensions.
+    pub filters: Vec<Filter>,
+}
+
+/// Where the connections of one chain go.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TcpDestinations {
+    /// The prefix of its statistics: the cluster's name or its alternative, `<VirtualService>.<namespace>` for several.
+    pub stat_prefix: String,
+    /// Cluster names with weights. A weight of 0 gets nothing, unless it is the only cluster.
+    pub clusters: Vec<(String, u32)>,
+    /// DestinationRule: consistent hashing on the client's address.
+    pub hash_source_ip: bool,
+    /// DestinationRule `connectionPool.tcp.idleTimeout`; before the one of [`TcpOptions`].
+    pub idle_timeout: Option<Duration>,
+    /// DestinationRule `connectionPool.tcp.maxConnectionDuration`.
+    pub max_connection_duration: Option<Duration>,
+}
+
+impl TcpDestinations {
+    /// All connections to one cluster, which names the statistics too.
+    pub fn cluster(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { stat_prefix: name.clone(), clusters: vec![(name, 0)], ..Self::default() }
+    }
+}
+
+/// All that a TCP proxy depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpProxyInputs<'a> {
+    /// Where the connections go.
+    pub destinations: &'a TcpDestinations,
+    /// What is common to the proxy.
+    pub options: &'a TcpOptions,
+}
+
+/// The TCP proxy.
+pub fn tcp_proxy(inputs: &TcpProxyInputs<'_>) -> Filter {
+    let destinations = inputs.destinations;
+    let source_ip = HashPolicy { policy_specifier: Some(PolicySpecifier::SourceIp(SourceIp::default())) };
+    let configuration = TcpProxy {
+        stat_prefix: destinations.stat_prefix.clone(),
+        idle_timeout: destinations.idle_timeout.or(inputs.options.idle_timeout).map(Into::into),
+        max_downstream_connection_duration: destinations.max_connection_duration.map(Into::into),
+        access_log: inputs.options.access_logs.clone(),
+        hash_policy: if destinations.hash_source_ip { vec![source_ip] } else { Vec::new() },
+        cluster_specifier: Some(cluster_specifier(&destinations.clusters)),
+        ..TcpProxy::default()
+    };
+    network_filter(NAME, &configuration)
+}
+
+/// Envoy refuses a weight of 0 and an empty list, so neither is ever sent.
+fn cluster_specifier(clusters: &[(String, u32)]) -> ClusterSpecifier {
+    if let [(only, _)] = clusters {
+        return ClusterSpecifier::Cluster(only.clone());
+    }
+    let weighted: Vec<_> = clusters
+        .iter()
+        .filter(|(_, weight)| *weight > 0)
+        .map(|(name, weight)| ClusterWeight { name: name.clone(), weight: *weight, ..ClusterWeight::default() })
+        .collect();
+    match weighted.as_slice() {
+        [] => ClusterSpecifier::Cluster(BLACK_HOLE_CLUSTER.to_owned()),
+        [only] => ClusterSpecifier::Cluster(only.name.clone()),
+        _ => ClusterSpecifier::WeightedClusters(WeightedCluster { clusters: weighted }),
+    }
+}
+
+/// All network filters of a TCP chain, in order: those of the proxy, the one that knows `protocol` (MongoDB is on by
+/// default in Istio, Redis and MySQL are not), and the TCP proxy.
+pub fn tcp_filters(protocol: Protocol, inputs: &TcpProxyInputs<'_>) -> Vec<Filter> {
+    let mut filters = inputs.options.filters.clone();
+    if protocol == Protocol::Mongo {
+        filters.push(mongo_proxy(&inputs.destinations.stat_prefix));
+    }
+    filters.push(tcp_proxy(inputs));
+    filters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_zero_get_nothing() {
+        let of = |clusters: &[(&str, u32)]| {
+            cluster_specifier(&clusters.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[("a", 0)]), ClusterSpecifier::Cluster("a".into()));
+        assert_eq!(of(&[("a", 0), ("b", 100)]), ClusterSpecifier::Cluster("b".into()));
+        assert_eq!(of(&[("a", 0), ("b", 0)]), ClusterSpecifier::Cluster(BLACK_HOLE_CLUSTER.into()));
+        let ClusterSpecifier::WeightedClusters(both) = of(&[("a", 20), ("b", 80), ("c", 0)]) else { panic!("not weighted") };
+        assert_eq!(both.clusters.iter().map(|cluster| cluster.weight).collect::<Vec<_>>(), [20, 80]);
+    }
+}
