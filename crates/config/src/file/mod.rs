@@ -15,5 +15,6 @@ mod watch;
 
 pub use error::Error;
 pub use mesh::{load_mesh_config, load_mesh_networks, watch_mesh};
-pub use set::{Contents, FileSet};
+pub use scan::files_below;
+pub use set::{Contents, FileSet, check};
 pub use watch::{load, watch};

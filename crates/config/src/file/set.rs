@@ -221,6 +221,16 @@ impl FileSet {
     }
 }
 
+/// Everything that is wrong with one text of YAML or JSON, whose diagnostics name it `source`.
+pub fn check(source: &str, text: &[u8]) -> Vec<Diagnostic> {
+    let events = FileSet::new(ClusterId::default()).apply([(Arc::from(source), Contents::Bytes(text.to_vec()))]);
+    let findings = events.into_iter().filter_map(|event| match event.change {
+        Change::Findings { diagnostics, .. } => Some(diagnostics),
+        _ => None,
+    });
+    findings.flatten().collect()
+}
+
 fn line(diagnostic: &Diagnostic) -> usize {
     diagnostic.location.as_ref().map_or(0, |Location { line, .. }| *line)
 }
