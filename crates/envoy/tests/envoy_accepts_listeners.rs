@@ -1,6 +1,8 @@
 //! A stock Envoy accepts every kind of listener that the crate builds. Needs the binary (`make envoy`, or `ENVOY=<path>`);
 //! without it the test says so and passes.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails it by panicking")]
+
 use base::Protocol;
 use envoy::filter::network::http_connection_manager::HttpOptions;
 use envoy::filter::network::tcp_proxy::{TcpDestinations, TcpOptions};

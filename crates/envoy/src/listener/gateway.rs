@@ -103,7 +103,7 @@ fn filters(inputs: &GatewayListenerInputs<'_>, action: &GatewayAction) -> Vec<Fi
             let of_listener = format!("outbound_{}", inputs.bind.listener_name());
             vec![http_connection_manager(&HttpConnectionManagerInputs {
                 stat_prefix: if server.is_empty() { &of_listener } else { server },
-                routes: &Routes::Rds(route.clone()),
+                routes: Routes::Rds(route),
                 direction: Direction::Gateway,
                 grpc_web: *grpc_web,
                 http_proxy: false,

@@ -213,7 +213,7 @@ impl ChainDraft<'_> {
         };
         vec![http_connection_manager(&HttpConnectionManagerInputs {
             stat_prefix: self.http_stat_prefix,
-            routes: &Routes::Inline(route.clone()),
+            routes: Routes::Inline(route),
             direction: Direction::Inbound,
             grpc_web,
             http_proxy: false,

@@ -110,7 +110,7 @@ fn filter_chain(inputs: &OutboundListenerInputs<'_>, chain: &OutboundChain, snif
         OutboundAction::Http { route, grpc_web, http_proxy } => {
             let manager = http_connection_manager(&HttpConnectionManagerInputs {
                 stat_prefix: &format!("outbound_{}", inputs.bind.listener_name()),
-                routes: &Routes::Rds(route.clone()),
+                routes: Routes::Rds(route),
                 direction: Direction::Outbound,
                 grpc_web: *grpc_web,
                 http_proxy: *http_proxy,

@@ -29,12 +29,12 @@ pub const NAME: &str = "envoy.filters.network.http_connection_manager";
 const SERVER_NAME: &str = "istio-envoy";
 
 /// Where the routes of an HTTP chain come from.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Routes {
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Routes<'a> {
     /// A route configuration of that name over ADS.
-    Rds(String),
+    Rds(&'a str),
     /// Part of the listener.
-    Inline(RouteConfiguration),
+    Inline(&'a RouteConfiguration),
 }
 
 /// Which side of the proxy a listener serves.
@@ -78,7 +78,7 @@ pub struct HttpConnectionManagerInputs<'a> {
     /// The prefix of its statistics, without the closing `;`.
     pub stat_prefix: &'a str,
     /// Where its routes come from.
-    pub routes: &'a Routes,
+    pub routes: Routes<'a>,
     /// Which side of the proxy it serves.
     pub direction: Direction,
     /// Bridges gRPC-Web, for ports that are declared so.
@@ -123,7 +123,7 @@ pub fn http_connection_manager(inputs: &HttpConnectionManagerInputs<'_>) -> Filt
 }
 
 /// Routes over ADS without a timeout: a listener waits for its routes instead of answering 404.
-fn route_specifier(routes: &Routes) -> RouteSpecifier {
+fn route_specifier(routes: Routes<'_>) -> RouteSpecifier {
     match routes {
         Routes::Inline(configuration) => RouteSpecifier::RouteConfig(configuration.clone()),
         Routes::Rds(name) => RouteSpecifier::Rds(Rds {
@@ -133,7 +133,7 @@ fn route_specifier(routes: &Routes) -> RouteSpecifier {
                 config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource::default())),
                 ..ConfigSource::default()
             }),
-            route_config_name: name.clone(),
+            route_config_name: name.to_owned(),
         }),
     }
 }
