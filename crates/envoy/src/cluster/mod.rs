@@ -2,7 +2,7 @@
 //!
 //! In: one service port (or subset of it) with its effective policy and what is known about the proxy. Out: the cluster
 //! as Istio makes it, and diagnostics for what of the policy could not be kept. Never: which services a proxy sees, or
-//! which DestinationRule holds.
+//! which DestinationRule holds. Istio's `istio.metadata_exchange` filter is left out: only its own Envoy build knows it.
 //! Read first: `inputs.rs`, then `outbound.rs`, which calls one file per concern.
 
 mod connection_pool;

@@ -48,7 +48,7 @@ pub fn outbound_cluster(inputs: &OutboundClusterInputs<'_>) -> (Option<Cluster>,
         load_balancer::apply(&mut draft, inputs);
     }
     if let Err(diagnostic) = transport_socket::apply(&mut draft, inputs) {
-        diagnostics.push(diagnostic);
+        diagnostics.push(*diagnostic);
         return (None, diagnostics);
     }
     if dynamic {

@@ -35,7 +35,7 @@ enum Chosen {
 /// # Errors
 /// A diagnostic if the user asked for TLS that cannot be made: the cluster must then not exist, because it would send
 /// plain text.
-pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<(), Diagnostic> {
+pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<(), Box<Diagnostic>> {
     let chosen = choose(draft, inputs)?;
     let matched = !draft.is(DiscoveryType::OriginalDst);
     let cluster = &mut draft.cluster;
@@ -68,7 +68,7 @@ fn automatic_sni(inputs: &OutboundClusterInputs<'_>) -> String {
     }
 }
 
-fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<Chosen, Diagnostic> {
+fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<Chosen, Box<Diagnostic>> {
     let has_certificate = inputs.proxy.certificates == Certificates::Sds;
     let http2 = draft.http2().is_some();
     let Some(settings) = &inputs.policy.tls else {
@@ -80,12 +80,12 @@ fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Resul
         });
     };
     let error = |field: &str, message: &str| {
-        Diagnostic::error(
+        Box::new(Diagnostic::error(
             "ClusterNotMade",
             inputs.metadata.rule.cloned(),
             format!("spec.trafficPolicy.tls.{field}"),
             format!("{message}; cluster {} is left out, because it would send plain text", inputs.name),
-        )
+        ))
     };
     match settings.mode {
         ClientTlsMode::Disable => Ok(Chosen::User(None)),

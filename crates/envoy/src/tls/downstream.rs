@@ -6,10 +6,10 @@ use super::source::{
 };
 use super::{parameters, upstream::exact_names};
 use istio_api::mesh::mesh_config::TlsConfig;
-use istio_api::networking::gateway::{ServerTlsMode, ServerTlsSettings};
+use istio_api::networking::gateway::{ServerTlsMode, ServerTlsSettings, TlsCertificate as TlsCertificatePair};
 use xds_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use xds_api::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsCertificate, TlsParameters,
     certificate_validation_context::TrustChainVerification,
     common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
 };
@@ -187,4 +187,32 @@ fn server_parameters(settings: &ServerTlsSettings, defaults: Option<&TlsConfig>)
         parameters.ecdh_curves.clone_from(&settings.ecdh_curves);
     }
     (parameters != TlsParameters::default()).then_some(parameters)
+}
+
+/// Makes the proxy read the certificate files of a server by itself, for a proxy without an agent that would serve them.
+/// Credentials (Secrets) stay as they are: istiod serves these.
+pub fn read_files(context: &mut DownstreamTlsContext, settings: &ServerTlsSettings) {
+    let Some(common) = &mut context.common_tls_context else { return };
+    if credentials(settings).is_empty() {
+        let own = TlsCertificatePair {
+            server_certificate: settings.server_certificate.clone(),
+            private_key: settings.private_key.clone(),
+            ..Default::default()
+        };
+        let pairs = if settings.tls_certificates.is_empty() { std::slice::from_ref(&own) } else { &settings.tls_certificates };
+        common.tls_certificate_sds_secret_configs.clear();
+        common.tls_certificates = pairs
+            .iter()
+            .map(|pair| TlsCertificate {
+                certificate_chain: file(&pair.server_certificate),
+                private_key: file(&pair.private_key),
+                ..TlsCertificate::default()
+            })
+            .collect();
+        if let Some(ValidationContextType::CombinedValidationContext(combined)) = common.validation_context_type.take() {
+            let mut check = combined.default_validation_context.unwrap_or_default();
+            check.trusted_ca = file(&settings.ca_certificates);
+            common.validation_context_type = Some(ValidationContextType::ValidationContext(check));
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod secret;
 mod source;
 mod upstream;
 
-pub use downstream::{DownstreamAlpn, ServerTlsInputs, downstream_mtls, gateway_server_tls};
+pub use downstream::{DownstreamAlpn, ServerTlsInputs, downstream_mtls, gateway_server_tls, read_files};
 pub use secret::{CertificateSecret, ca_secret, secret};
 pub use source::{
     CredentialSource, ROOT_CERTIFICATE, SDS_CLUSTER, SDS_EXTERNAL_CLUSTER, WORKLOAD_CERTIFICATE, ads_secret_config,
