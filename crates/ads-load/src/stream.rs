@@ -40,6 +40,9 @@ pub struct Shared {
     pub epoch: Instant,
 }
 
+/// Names and versions, by type.
+pub type Held = BTreeMap<ResourceType, FxHashMap<Arc<str>, Arc<str>>>;
+
 /// What one stream has received, over all its connections.
 #[derive(Default)]
 pub struct Counters {
@@ -50,8 +53,8 @@ pub struct Counters {
     pub complete: AtomicBool,
     /// Microseconds between the epoch and the last receipt.
     pub last: AtomicU64,
-    /// What it holds, by type: names and versions.
-    pub held: Mutex<BTreeMap<ResourceType, FxHashMap<Arc<str>, Arc<str>>>>,
+    /// What it holds.
+    pub held: Mutex<Held>,
 }
 
 impl Counters {

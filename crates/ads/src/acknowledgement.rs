@@ -1,8 +1,9 @@
 //! Acknowledgements and refusals, the same for both variants of the protocol.
 
 use crate::{
-    connection::{Action, Connection, InFlight, Observation, TypeState},
+    connection::{Action, Connection, Observation},
     nack::at_fault,
+    type_state::{InFlight, TypeState},
 };
 use std::{collections::BTreeSet, sync::Arc};
 use xds_api::google::rpc::Status;

@@ -4,13 +4,14 @@ use crate::{
     nack::Carried,
     options::{Limits, Waits},
     order::{Wait, Waited, referred_from, waits_for},
+    parcel::{Extent, Parcel},
     permits::PermitState,
-    replica::{Plan, Replica},
-    subscription::{Interest, NameBudget, TooManyNames},
+    replica::Plan,
+    subscription::{NameBudget, TooManyNames},
+    type_state::{InFlight, Sent, Types},
 };
 use base::ObjectRef;
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -142,51 +143,6 @@ pub struct Connection {
     pub(crate) reconnected: bool,
     changed_at: Option<Instant>,
     responses: u64,
-}
-
-/// The state of one type on one stream.
-#[derive(Default)]
-pub(crate) struct TypeState {
-    /// The client has sent a request for it.
-    pub requested: bool,
-    /// Its first request is not answered yet.
-    pub first_due: bool,
-    pub interest: Interest,
-    pub replica: Replica,
-    /// Responses that are not acknowledged, oldest first.
-    pub in_flight: VecDeque<InFlight>,
-    pub push_wait: Wait,
-    pub removal_wait: Wait,
-    pub sent: Option<Sent>,
-    pub acknowledged: Option<Sent>,
-    pub error: Option<Arc<str>>,
-    /// State-of-the-world: a CDS response has gone out since a repeated EDS request was answered.
-    pub repeat_allowed: bool,
-}
-
-/// A response that is not acknowledged.
-pub(crate) struct InFlight {
-    pub sent: Sent,
-    pub carried: Vec<Carried>,
-    pub removed: Vec<ResourceName>,
-    /// It brings names that the client did not have.
-    pub adds: bool,
-}
-
-/// A response, for the debug pages.
-#[derive(Clone)]
-pub(crate) struct Sent {
-    pub nonce: Arc<str>,
-    pub revision: u64,
-    pub resources: usize,
-    pub at: Instant,
-}
-
-/// How much of a plan may leave.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    Everything { removals: bool },
-    Answers,
 }
 
 /// More answers than this are not sent to a client that acknowledges none of them.
@@ -353,58 +309,36 @@ impl Connection {
         !awaited && plan.size() >= SMALL_RESPONSE
     }
 
+    /// Sends what may leave of a plan, and remembers it.
     fn send(&mut self, kind: ResourceType, plan: &Plan, extent: Extent, now: Instant, actions: &mut Vec<Action>) {
         let view = self.view.clone();
         let newest = visible(kind, &view, self.settings.secrets_allowed);
-        let protocol = self.settings.protocol;
-        let nonce = self.next_nonce(view.revision);
-        let state = self.types.of_mut(kind);
-        let first = std::mem::take(&mut state.first_due);
-        let with_removals = extent == Extent::Everything { removals: true };
-        let items = plan.items.iter().filter(|item| match extent {
-            Extent::Everything { removals } => removals || !item.is_removal(),
-            Extent::Answers => item.answer,
-        });
-        let (mut carried, mut removed, mut adds, mut answers) = (Vec::new(), Vec::new(), false, first);
-        for item in items {
-            adds |= item.add;
-            answers |= item.answer;
-            match &item.resource {
-                Some(resource) => carried.push(Carried { resource: resource.clone(), fresh: item.fresh }),
-                None => removed.push(item.name.clone()),
-            }
-        }
-        match extent {
-            Extent::Everything { .. } => state.replica.sent_all(plan, newest, with_removals),
-            Extent::Answers => state.replica.sent_answers(plan),
-        }
-        state.push_wait.end();
-        if with_removals {
-            state.removal_wait.end();
-        }
+        let delta = self.settings.protocol == Protocol::Delta;
+        let mut parcel = Parcel::new(plan, extent);
+        let first = self.types.of_mut(kind).note(plan, extent, newest);
         if kind == ResourceType::Cluster {
-            self.resend_endpoints(&carried);
+            self.resend_endpoints(&parcel.carried);
         }
-        if protocol == Protocol::StateOfTheWorld {
-            carried = self.state_of_the_world(kind, newest, carried, &mut removed);
-            if carried.is_empty() && !answers && !kind.is_wildcard() {
+        if !delta {
+            parcel.carried = self.state_of_the_world(kind, newest, parcel.carried, &mut parcel.removed);
+            if parcel.carried.is_empty() && !parcel.answers && !first && !kind.is_wildcard() {
                 return;
             }
         }
-        let response = Response {
-            protocol,
+        let nonce = self.next_nonce(view.revision);
+        actions.push(Action::Send(Response {
+            protocol: self.settings.protocol,
             kind: Some(kind),
             type_url: kind.url().to_owned(),
             nonce: nonce.to_string(),
             revision: view.revision,
-            resources: carried.iter().map(|c| c.resource.clone()).collect(),
-            removed: if protocol == Protocol::Delta { removed.clone() } else { Vec::new() },
-        };
-        let sent = Sent { nonce, revision: view.revision, resources: carried.len(), at: now };
+            resources: parcel.carried.iter().map(|carried| carried.resource.clone()).collect(),
+            removed: if delta { parcel.removed.clone() } else { Vec::new() },
+        }));
+        let sent = Sent { nonce, revision: view.revision, resources: parcel.carried.len(), at: now };
         let state = self.types.of_mut(kind);
         state.sent = Some(sent.clone());
-        state.in_flight.push_back(InFlight { sent, carried, removed, adds });
-        actions.push(Action::Send(response));
+        state.in_flight.push_back(InFlight { sent, carried: parcel.carried, removed: parcel.removed, adds: parcel.adds });
     }
 
     /// Envoy warms a changed cluster until its endpoints come once more, and does not ask for them.
@@ -446,51 +380,5 @@ fn pass(blocked: bool, wait: &mut Wait, bound: Duration, kind: ResourceType, now
             actions.push(Action::Observe(Observation::OrderWaitRanOut(kind)));
             true
         }
-    }
-}
-
-impl TypeState {
-    fn settle(&mut self, newest: &Resources, complete: bool) {
-        self.push_wait.end();
-        self.removal_wait.end();
-        if complete {
-            self.replica.rest(newest);
-        }
-    }
-}
-
-/// The states of all types.
-#[derive(Default)]
-pub(crate) struct Types {
-    clusters: TypeState,
-    endpoints: TypeState,
-    listeners: TypeState,
-    routes: TypeState,
-    secrets: TypeState,
-}
-
-impl Types {
-    pub fn of(&self, kind: ResourceType) -> &TypeState {
-        match kind {
-            ResourceType::Cluster => &self.clusters,
-            ResourceType::Endpoint => &self.endpoints,
-            ResourceType::Listener => &self.listeners,
-            ResourceType::Route => &self.routes,
-            ResourceType::Secret => &self.secrets,
-        }
-    }
-
-    pub fn of_mut(&mut self, kind: ResourceType) -> &mut TypeState {
-        match kind {
-            ResourceType::Cluster => &mut self.clusters,
-            ResourceType::Endpoint => &mut self.endpoints,
-            ResourceType::Listener => &mut self.listeners,
-            ResourceType::Route => &mut self.routes,
-            ResourceType::Secret => &mut self.secrets,
-        }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (ResourceType, &TypeState)> {
-        ResourceType::ALL.into_iter().map(|kind| (kind, self.of(kind)))
     }
 }

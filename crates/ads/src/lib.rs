@@ -14,6 +14,7 @@ mod metrics;
 mod nack;
 mod options;
 mod order;
+mod parcel;
 mod permits;
 mod replica;
 mod server;
@@ -22,6 +23,7 @@ mod sotw;
 mod status;
 mod stream;
 mod subscription;
+mod type_state;
 mod wire;
 
 pub use connection::{Action, Connection, ConnectionSettings, Observation, Protocol, ProtocolError, Request, Response};

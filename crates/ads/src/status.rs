@@ -1,8 +1,9 @@
 //! Who is connected and how far each one is: for the debug pages.
 
 use crate::{
-    connection::{Connection, Protocol, Sent, TypeState},
+    connection::{Connection, Protocol},
     discovery::Peer,
+    type_state::{Sent, TypeState},
 };
 use std::{
     collections::BTreeMap,
