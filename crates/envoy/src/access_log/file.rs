@@ -10,7 +10,8 @@ use xds_api::{
         config::{
             accesslog::v3::{AccessLog, AccessLogFilter, ResponseFlagFilter, access_log, access_log_filter::FilterSpecifier},
             core::v3::{
-                DataSource, JsonFormatOptions, SubstitutionFormatString, TypedExtensionConfig, data_source, substitution_format_string::Format,
+                DataSource, JsonFormatOptions, SubstitutionFormatString, TypedExtensionConfig, data_source,
+                substitution_format_string::Format,
             },
         },
         extensions::{

@@ -5,11 +5,12 @@
 
 mod file;
 mod labels;
+mod rules;
 mod standard_metrics;
 
-
-
-
 pub use file::{FileAccessLogInputs, file_access_log, for_unmatched_connections};
-pub use labels::{PEER_METADATA_NAMESPACE, WORKLOAD_METADATA_KEY};
-pub use standard_metrics::{MetricsProtocol, Reporter, standard_metrics};
+pub use labels::{PEER_METADATA_KEYS, PEER_METADATA_NAMESPACE, SERVICE_METADATA_NAMESPACE, WorkloadLabels};
+pub use standard_metrics::{MetricsProtocol, Reporter, StandardMetricsInputs, standard_metrics};
+
+#[cfg(test)]
+mod tests;

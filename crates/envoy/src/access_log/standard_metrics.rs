@@ -1,35 +1,20 @@
 //! Istio's standard metrics (`istio_requests_total` and its kin) from a logger of stock Envoy, so that Istio's dashboards
 //! work without Istio's own filter.
 
-use super::labels::{Label, standard_labels};
-use std::collections::BTreeMap;
+use super::{
+    labels::{Label, WorkloadLabels, standard_labels},
+    rules::rule,
+};
 use xds_api::{
     Wire,
     envoy::{
         config::accesslog::v3::{AccessLog, AccessLogFilter, LogTypeFilter, access_log, access_log_filter::FilterSpecifier},
         data::accesslog::v3::AccessLogType,
-        extensions::{
-            access_loggers::stats::v3::{
-                Config,
-                config::{Counter, Histogram, Stat, Tag, histogram::Unit},
-            },
-            matching::{
-                actions::transform_stat::v3::{TransformStat, transform_stat::UpdateTag},
-                common_inputs::stats::v3::StatTagValueInput,
-            },
+        extensions::access_loggers::stats::v3::{
+            Config,
+            config::{Counter, Histogram, Stat, Tag, histogram::Unit},
         },
         r#type::v3::Scope,
-    },
-    xds::{
-        core::v3::TypedExtensionConfig,
-        r#type::matcher::v3::{
-            Matcher,
-            matcher::{
-                MatcherTree, MatcherType, OnMatch,
-                matcher_tree::{MatchMap, TreeType},
-                on_match,
-            },
-        },
     },
 };
 
@@ -63,11 +48,22 @@ pub enum MetricsProtocol {
     Tcp,
 }
 
+/// What the loggers of one chain depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct StandardMetricsInputs<'a> {
+    /// The side.
+    pub reporter: Reporter,
+    /// Of the chain.
+    pub protocol: MetricsProtocol,
+    /// Who reports.
+    pub own: WorkloadLabels<'a>,
+}
+
 /// The loggers that count. Those of TCP need `access_log_options.flush_access_log_on_connected` of the TCP proxy, without
 /// which connections are counted as closed only.
-pub fn standard_metrics(reporter: Reporter, protocol: MetricsProtocol) -> Vec<AccessLog> {
-    let tags: Vec<_> = standard_labels(reporter, protocol).into_iter().map(tag).collect();
-    match protocol {
+pub fn standard_metrics(inputs: &StandardMetricsInputs<'_>) -> Vec<AccessLog> {
+    let tags: Vec<_> = standard_labels(inputs.reporter, inputs.protocol, &inputs.own).into_iter().map(tag).collect();
+    match inputs.protocol {
         MetricsProtocol::Http => vec![logger(http_metrics(&tags), None)],
         MetricsProtocol::Tcp => vec![
             logger(tcp_opened(&tags), Some(AccessLogType::TcpUpstreamConnected)),
@@ -117,19 +113,7 @@ fn stat(name: &str, tags: &[Tag]) -> Stat {
 }
 
 fn tag(label: Label) -> Tag {
-    Tag { name: label.name, value_format: label.value, rules: label.unknown_if_empty.then(unknown_if_empty) }
-}
-
-/// Istio's word for what is not known.
-fn unknown_if_empty() -> Matcher {
-    let extension = |name: &str, config| TypedExtensionConfig { name: name.to_string(), typed_config: Some(config) };
-    let update = TransformStat { update_tag: Some(UpdateTag { new_tag_value: "unknown".to_string() }), ..Default::default() };
-    let action = OnMatch { on_match: Some(on_match::OnMatch::Action(extension("unknown", update.to_any()))), ..Default::default() };
-    let tree = MatcherTree {
-        input: Some(extension("envoy.matching.common_inputs.stats_tag_value", StatTagValueInput {}.to_any())),
-        tree_type: Some(TreeType::ExactMatchMap(MatchMap { map: BTreeMap::from([(String::new(), action)]) })),
-    };
-    Matcher { matcher_type: Some(MatcherType::MatcherTree(tree)), on_no_match: None }
+    Tag { name: label.name, value_format: label.value, rules: rule(label.change) }
 }
 
 /// A logger for one kind of entry, or for all. The scope is shared by all loggers of a proxy, so that a changed listener
