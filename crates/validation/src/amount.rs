@@ -8,8 +8,7 @@ pub(crate) fn duration(report: &mut Report, at: &Field<'_>, duration: Option<Dur
     let Some(duration) = duration else { return };
     if duration.as_nanos() < 1_000_000 {
         report.error(at, "duration must be greater than 1ms");
-    }
-    if duration.as_nanos() % 1_000_000 != 0 {
+    } else if duration.as_nanos() % 1_000_000 != 0 {
         report.error(at, "only durations to ms precision are supported");
     }
 }

@@ -230,7 +230,7 @@ fn denies_all_tcp(report: &mut Report, at: &Field<'_>, rules: &[Rule]) {
         let from = rule.from.iter().any(|from| from.source.as_ref().is_some_and(source_is_http));
         let to = rule.to.iter().any(|to| to.operation.as_ref().is_some_and(operation_is_http));
         let when = !rule.when.is_empty() && rule.when.iter().all(condition_is_http);
-        (from || to || when) && (rule.from.is_empty() || from) && (rule.to.is_empty() || to) && (rule.when.is_empty() || when)
+        from || to || when
     };
     each(report, at, "rules", rules, |report, at, rule| {
         if only_http(rule) {

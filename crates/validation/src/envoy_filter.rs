@@ -56,6 +56,11 @@ fn object_match(report: &mut Report, at: &Field<'_>, apply_to: ApplyTo, matches:
     if is_waypoint && matches.context != PatchContext::Waypoint {
         report.error(&at.key("context"), "Envoy filter: waypoint match is only supported with context WAYPOINT");
     }
+    if let Some(EnvoyConfigObject::Waypoint(waypoint)) = matches.object()
+        && waypoint.port_number > 65535
+    {
+        report.error(&at.key("waypoint").key("portNumber"), "port must be between 1-65535");
+    }
     let (object, fits) = match matches.object() {
         None => return,
         Some(EnvoyConfigObject::Listener(_)) => ("listener", ON_LISTENERS.contains(&apply_to)),

@@ -6,10 +6,16 @@ use crate::{
     server_tls,
 };
 use base::Protocol;
+use istio_api::Metadata;
 use istio_api::networking::gateway::{Gateway, Port, Server, ServerTlsMode};
 use std::collections::BTreeSet;
 
-pub(crate) fn validate(report: &mut Report, name: &str, gateway: &Gateway) {
+pub(crate) fn validate(report: &mut Report, metadata: &Metadata, gateway: &Gateway) {
+    let name: &str = &metadata.name;
+    let owner = match metadata.annotations.get("internal.istio.io/gateway-semantics").map(String::as_str) {
+        Some("gateway") => HostOwner::GatewayApi,
+        _ => HostOwner::Gateway,
+    };
     let at = Field::Root("spec");
     if !is_label(name) {
         report.error(&Field::Root("metadata.name"), format!("invalid gateway name: {name:?}; it must be one DNS label, without dots"));
@@ -19,7 +25,7 @@ pub(crate) fn validate(report: &mut Report, name: &str, gateway: &Gateway) {
     }
     let mut port_names = BTreeSet::new();
     each(report, &at, "servers", &gateway.servers, |report, at, server| {
-        validate_server(report, at, server);
+        validate_server(report, at, server, owner);
         if let Some(port) = server.port.as_ref().filter(|port| !port.name.is_empty() && !port_names.insert(port.name.clone())) {
             report.error(&at.key("port").key("name"), format!("port names in servers must be unique: duplicate name {}", port.name));
         }
@@ -29,11 +35,11 @@ pub(crate) fn validate(report: &mut Report, name: &str, gateway: &Gateway) {
     }
 }
 
-fn validate_server(report: &mut Report, at: &Field<'_>, server: &Server) {
+fn validate_server(report: &mut Report, at: &Field<'_>, server: &Server, owner: HostOwner) {
     if server.hosts.is_empty() {
         report.error(&at.key("hosts"), "server config must contain at least one host");
     }
-    each(report, at, "hosts", &server.hosts, |report, at, host| host::namespaced_host(report, at, host, HostOwner::Gateway));
+    each(report, at, "hosts", &server.hosts, |report, at, host| host::namespaced_host(report, at, host, owner));
     let on_socket = server.bind.starts_with("unix://");
     match server.bind.strip_prefix("unix://") {
         Some(path) => unix_path(report, &at.key("bind"), path),

@@ -67,6 +67,14 @@ fn labels_error(domain: &str, part: &str) -> Option<String> {
     labels.iter().enumerate().find(wrong).map(|(_, label)| invalid_label(domain, label))
 }
 
+/// Whether the text is the server name of a cluster between networks, `outbound_.80_.subset_.host`.
+pub(crate) fn is_cluster_sni(text: &str) -> bool {
+    match text.splitn(4, '.').collect::<Vec<_>>().as_slice() {
+        ["outbound_", port, subset, host] => port.ends_with('_') && subset.ends_with('_') && fqdn_error(host).is_none(),
+        _ => false,
+    }
+}
+
 /// Whether a wildcard stands anywhere but as the whole first label.
 pub(crate) fn is_partial_wildcard(host: &str) -> bool {
     host.contains('*') && host != "*" && !host.starts_with("*.")
@@ -116,6 +124,8 @@ pub(crate) fn port_name(report: &mut Report, at: &Field<'_>, name: &str) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HostOwner {
     Gateway,
+    /// A Gateway that was made from one of the Gateway API, where `~` stands for no namespace at all.
+    GatewayApi,
     Sidecar,
 }
 
@@ -123,7 +133,7 @@ pub(crate) enum HostOwner {
 pub(crate) fn namespaced_host(report: &mut Report, at: &Field<'_>, host: &str, owner: HostOwner) {
     let Some((namespace, name)) = host.split_once('/') else {
         match owner {
-            HostOwner::Gateway => host_part(report, at, host, owner),
+            HostOwner::Gateway | HostOwner::GatewayApi => host_part(report, at, host, owner),
             HostOwner::Sidecar => report.error(at, "host must be of form namespace/dnsName, e.g. ./* or */*"),
         }
         return;
@@ -134,6 +144,7 @@ pub(crate) fn namespaced_host(report: &mut Report, at: &Field<'_>, host: &str, o
     }
     let (allowed, label, kind) = match owner {
         HostOwner::Gateway => (["*", "."].contains(&namespace), namespace, "gateway"),
+        HostOwner::GatewayApi => (["*", ".", "~"].contains(&namespace), namespace, "gateway"),
         HostOwner::Sidecar => (["*", ".", "~"].contains(&namespace), namespace.strip_prefix('~').unwrap_or(namespace), "sidecar"),
     };
     if !allowed && !is_label(label) {
@@ -147,7 +158,7 @@ fn host_part(report: &mut Report, at: &Field<'_>, host: &str, owner: HostOwner) 
         report.error(at, "short names (non FQDN) are not allowed; write the name in full, e.g. name.namespace.svc.cluster.local");
     }
     if let Some(error) = wildcard_domain_error(host)
-        && !(owner == HostOwner::Gateway && is_ip(host))
+        && !(owner != HostOwner::Sidecar && is_ip(host))
     {
         report.error(at, error);
     }

@@ -40,7 +40,7 @@ pub fn validate(object: &AnyObject) -> Vec<Diagnostic> {
     match object {
         AnyObject::VirtualService(object) => virtual_service::validate(&mut report, namespace, &object.spec),
         AnyObject::DestinationRule(object) => destination_rule::validate(&mut report, namespace, &object.spec),
-        AnyObject::Gateway(object) => gateway::validate(&mut report, &object.metadata.name, &object.spec),
+        AnyObject::Gateway(object) => gateway::validate(&mut report, &object.metadata, &object.spec),
         AnyObject::ServiceEntry(object) => service_entry::validate(&mut report, &object.metadata, &object.spec),
         AnyObject::WorkloadEntry(object) => workload_entry::validate(&mut report, &object.spec),
         AnyObject::WorkloadGroup(object) => workload_entry::validate_group(&mut report, &object.spec),

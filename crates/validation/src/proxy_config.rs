@@ -16,6 +16,6 @@ pub(crate) fn validate(report: &mut Report, config: &ProxyConfig) {
         && !matches!(image.image_type.as_str(), "" | "default" | "debug" | "distroless")
     {
         report
-            .error(&at.key("image").key("imageType"), format!("imageType {:?} is not one of default, debug, distroless", image.image_type));
+            .warning(&at.key("image").key("imageType"), format!("imageType {:?} is not one of default, debug, distroless", image.image_type));
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn validate(report: &mut Report, policy: &RequestAuthentication) {
 }
 
 fn rule(report: &mut Report, at: &Field<'_>, rule: &JwtRule) {
-    if rule.issuer.is_empty() {
+    if rule.issuer.is_empty() && rule.jwks_uri.is_empty() && rule.jwks.is_empty() {
         report.error(&at.key("issuer"), "issuer must be set");
     }
     let lists = [("audiences", "audience", &rule.audiences), ("fromCookies", "cookie name", &rule.from_cookies)];

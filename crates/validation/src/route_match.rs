@@ -3,7 +3,7 @@
 use crate::{
     amount::regex,
     header,
-    host::{fqdn_error, is_ip, is_label, port, subnet, wildcard_domain_error},
+    host::{fqdn_error, is_cluster_sni, is_ip, is_label, port, subnet, wildcard_domain_error},
     report::{Field, Report, each},
     selector::labels,
 };
@@ -64,8 +64,13 @@ pub(crate) fn http(report: &mut Report, at: &Field<'_>, matches: &HttpMatchReque
 
 fn text(report: &mut Report, at: &Field<'_>, place: &str, matcher: &StringMatch) {
     match matcher.matcher() {
-        Some(StringMatcher::Prefix("")) => report.error(at, format!("{place:?}: prefix string match should not be empty")),
+        // Every path has the empty prefix.
+        Some(StringMatcher::Prefix("")) if place != "uri" => {
+            report.error(at, format!("{place:?}: prefix string match should not be empty"))
+        }
         Some(StringMatcher::Regex("")) => report.error(at, format!("{place:?}: regex string match should not be empty")),
+        // No expression, but Istio takes it to match everything.
+        Some(StringMatcher::Regex("*")) => {}
         Some(StringMatcher::Regex(expression)) => regex(report, at, place, expression),
         _ => {}
     }
@@ -98,7 +103,7 @@ pub(crate) fn tls(report: &mut Report, at: &Field<'_>, matches: &TlsMatchAttribu
     each(report, at, "sniHosts", &matches.sni_hosts, |report, at, host| {
         if is_ip(host) {
             report.warning(at, format!("using an IP address ({host:?}) goes against SNI spec and most clients do not support this"));
-        } else if let Some(error) = wildcard_domain_error(host) {
+        } else if let Some(error) = wildcard_domain_error(host).filter(|_| !is_cluster_sni(host)) {
             report.error(at, error);
         } else if !hosts.iter().any(|known| Hostname::new(host).subset_of(&Hostname::new(known))) {
             report.error(

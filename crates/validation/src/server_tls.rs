@@ -102,7 +102,7 @@ fn no_certificates(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSettings)
 /// Where the certificates of a terminated connection come from.
 fn terminated(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSettings) {
     let by_secret = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
-    let by_files = !tls.server_certificate.is_empty() || !tls.private_key.is_empty();
+    let by_files = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
     let sources = [!tls.credential_name.is_empty(), !tls.credential_names.is_empty(), by_files, !tls.tls_certificates.is_empty()];
     if sources.iter().filter(|set| **set).count() > 1 {
         report.error(

@@ -3,7 +3,7 @@
 use crate::{
     amount::{duration, percent, regex, whole_percent},
     header,
-    host::{is_ip, is_label, port, wildcard_domain_error},
+    host::{is_cluster_sni, is_ip, is_label, port, wildcard_domain_error},
     report::{Field, Report, each},
     route_match, selector, unreachable,
 };
@@ -86,7 +86,7 @@ fn hosts(report: &mut Report, at: &Field<'_>, hosts: &[String], applies_to_mesh:
     let mut valid = true;
     each(report, at, "hosts", hosts, |report, at, host| {
         if let Some(error) = wildcard_domain_error(host) {
-            if !is_ip(host) {
+            if !is_ip(host) && !is_cluster_sni(host) {
                 valid = false;
                 report.error(at, error);
             }
@@ -275,7 +275,7 @@ fn redirect(report: &mut Report, at: &Field<'_>, redirect: &HttpRedirect, route:
         report.error(at, "redirect may only contain one of uri and prefix_rewrite");
     }
     let by_prefix = |uri: Option<StringMatcher<'_>>| matches!(uri, Some(StringMatcher::Prefix(_)));
-    if !route.matches.iter().all(|m| by_prefix(m.uri.as_ref().and_then(|uri| uri.matcher()))) {
+    if !route.matches.iter().filter_map(|m| m.uri.as_ref()).all(|uri| by_prefix(uri.matcher())) {
         report.error(&at.key("prefixRewrite"), "redirect prefix_rewrite requires all URI matches to use prefix match type");
     }
 }

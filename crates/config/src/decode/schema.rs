@@ -97,6 +97,9 @@ impl Walk<'_> {
     fn object(&mut self, node: &Node, schema: &Json, path: &Path<'_>) -> Option<Json> {
         let Value::Mapping(entries) = &node.value else { return self.wrong(node, path, "a mapping") };
         if let Some(values) = schema.get("additionalProperties") {
+            if entries.is_empty() && schema.get("minProperties").is_some() {
+                self.find(node.line, path, "must have at least one entry; leave it out if there is none");
+            }
             return Some(Json::Object(self.map(entries, values, path)));
         }
         let none = Map::new();
@@ -203,8 +206,7 @@ impl Walk<'_> {
     }
 
     fn integer(&mut self, node: &Node, schema: &Json, path: &Path<'_>) -> Option<Json> {
-        let Value::Number(number) = &node.value else { return self.wrong(node, path, "an integer") };
-        let Some(integer) = as_integer(number) else { return self.wrong(node, path, "an integer") };
+        let Some(integer) = integer_of(&node.value, schema) else { return self.wrong(node, path, "an integer") };
         let bound = |name: &str| schema.get(name).and_then(Json::as_number).and_then(as_integer);
         let (minimum, maximum) = (bound("minimum").unwrap_or(i128::MIN), bound("maximum").unwrap_or(i128::MAX));
         if integer < minimum {
@@ -216,6 +218,17 @@ impl Walk<'_> {
             return None;
         }
         i64::try_from(integer).map(Json::from).or_else(|_| u64::try_from(integer).map(Json::from)).ok()
+    }
+}
+
+/// The integer that stands here. Proto JSON writes those of 64 bits, whose schema has no maximum, as texts.
+fn integer_of(value: &Value, schema: &Json) -> Option<i128> {
+    match value {
+        Value::Number(number) => as_integer(number),
+        Value::String(text) if schema.get("minimum").is_some() && schema.get("maximum").is_none() => {
+            text.parse::<u64>().ok().map(i128::from)
+        }
+        _ => None,
     }
 }
 

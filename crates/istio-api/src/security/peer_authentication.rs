@@ -14,6 +14,7 @@ message! {
         /// For all ports.
         pub mtls: Option<MutualTls>,
         /// By the port of the workload; only with a selector.
+        #[schemars(extend("minProperties" = 1))]
         pub port_level_mtls: BTreeMap<u32, MutualTls>,
     }
 
