@@ -2,7 +2,7 @@
 
 use crate::{Encoded, ResourceName};
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// All resources of one type that a class of proxies may ask for.
 ///
@@ -91,6 +91,29 @@ impl Resources {
     /// Whether both are the same set without looking at their rows.
     pub fn same(&self, other: &Self) -> bool {
         self.shared.ptr_eq(&other.shared) && (self.overlay.ptr_eq(&other.overlay) || (self.overlay.is_empty() && other.overlay.is_empty()))
+    }
+
+    /// Puts a resource into the shared layer; says whether that changed anything.
+    pub fn insert(&mut self, resource: Arc<Encoded>) -> bool {
+        let same = self.shared.get(&resource.name).is_some_and(|old| Arc::ptr_eq(old, &resource) || **old == *resource);
+        if !same {
+            self.shared.insert(resource.name.clone(), resource);
+        }
+        !same
+    }
+
+    /// A set of exactly these resources that shares with `self` whatever stays, so that a difference of the two costs
+    /// no more than what differs.
+    pub fn replaced_by(&self, resources: BTreeMap<ResourceName, Arc<Encoded>>) -> Self {
+        let mut next = Self::new(self.shared.clone());
+        let gone: Vec<_> = self.shared.keys().filter(|name| !resources.contains_key(*name)).cloned().collect();
+        for name in &gone {
+            next.shared.remove(name);
+        }
+        for resource in resources.into_values() {
+            next.insert(resource);
+        }
+        next
     }
 
     /// What leads from `self` to `newer`, by name. The cost grows with the number of rows that differ, because

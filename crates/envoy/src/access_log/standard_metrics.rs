@@ -77,8 +77,8 @@ fn http_metrics(tags: &[Tag]) -> Config {
         counters: vec![count("requests_total", tags)],
         histograms: vec![
             histogram("request_duration_milliseconds", Unit::Milliseconds, "%DURATION%", tags),
-            histogram("request_bytes", Unit::Bytes, "%CEL(request.total_size)%", tags),
-            histogram("response_bytes", Unit::Bytes, "%CEL(response.total_size)%", tags),
+            histogram("request_bytes", Unit::Bytes, "%DOWNSTREAM_WIRE_BYTES_RECEIVED%", tags),
+            histogram("response_bytes", Unit::Bytes, "%DOWNSTREAM_WIRE_BYTES_SENT%", tags),
         ],
         ..Default::default()
     }

@@ -1,0 +1,132 @@
+//! Who shares what: proxies that would get the same bytes are one class.
+
+use base::{ClusterId, Labels, Locality, Namespace};
+use model::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits, Snapshot};
+use registry::{Registry, ServiceTarget};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+/// Everything of a proxy that reaches a builder. Two proxies with equal keys get the same view.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClassKey {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// Visibility, rules, short names.
+    pub namespace: Namespace,
+    /// Short names.
+    pub dns_domain: Arc<str>,
+    /// Only the labels by which some object selects proxies.
+    pub labels: Labels,
+    /// Which virtual addresses.
+    pub cluster: ClusterId,
+    /// The priorities of endpoints.
+    pub locality: Locality,
+    /// Families of listeners and DNS look-ups.
+    pub families: IpFamilies,
+    /// Bind addresses.
+    pub interception: InterceptionMode,
+    /// TLS of the mesh or none.
+    pub certificates: Certificates,
+    /// HTTP/1.0.
+    pub http10: bool,
+    /// Ports below 1024.
+    pub unprivileged: bool,
+    /// An explicit proxy listener.
+    pub http_proxy_port: u16,
+    /// What the workload serves: its inbound listeners.
+    pub targets: Vec<Target>,
+    /// What the proxy's metrics call its workload.
+    pub workload: WorkloadNames,
+    /// Own addresses, only where they matter: without capture, or if a headless service has one of them.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The names under which a workload appears in metrics. All pods of a Deployment share them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct WorkloadNames {
+    /// `WORKLOAD_NAME` of the node.
+    pub name: Arc<str>,
+    /// Label `app`.
+    pub app: Arc<str>,
+    /// Label `version`.
+    pub version: Arc<str>,
+    /// The canonical service.
+    pub canonical_service: Arc<str>,
+    /// The canonical revision.
+    pub canonical_revision: Arc<str>,
+}
+
+impl WorkloadNames {
+    fn of(proxy: &ProxyTraits) -> Self {
+        let label = |keys: &[&str]| keys.iter().find_map(|key| proxy.labels.get(key)).map(Arc::from);
+        let canonical_service = label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
+        let canonical_revision = label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+        Self {
+            name: proxy.workload.clone(),
+            app: label(&["app"]).unwrap_or_default(),
+            version: label(&["version"]).unwrap_or_default(),
+            canonical_service: canonical_service.unwrap_or_else(|| proxy.workload.clone()),
+            canonical_revision: canonical_revision.unwrap_or_else(|| Arc::from("latest")),
+        }
+    }
+}
+
+/// A [`ServiceTarget`] with an order.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Target {
+    /// The service.
+    pub service: registry::ServiceKey,
+    /// Its port, as clients see it.
+    pub port: u16,
+    /// The port of the workload.
+    pub target: u16,
+}
+
+/// The key of a proxy.
+pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> ClassKey {
+    let mut targets: Vec<Target> = proxy.addresses.iter().flat_map(|address| registry.targets(*address)).map(target).collect();
+    targets.sort();
+    targets.dedup();
+    let own_headless = targets.iter().any(|target| is_headless(snapshot, target));
+    let addresses_matter = proxy.interception == InterceptionMode::None || own_headless;
+    ClassKey {
+        kind: proxy.kind,
+        namespace: proxy.namespace.clone(),
+        dns_domain: proxy.dns_domain.clone(),
+        labels: selecting(&proxy.labels, snapshot),
+        cluster: proxy.cluster.clone(),
+        locality: proxy.locality.clone(),
+        families: proxy.ip_families(),
+        interception: proxy.interception,
+        certificates: proxy.certificates,
+        http10: proxy.http10,
+        unprivileged: proxy.unprivileged,
+        http_proxy_port: proxy.http_proxy_port,
+        targets,
+        workload: WorkloadNames::of(proxy),
+        addresses: if addresses_matter { proxy.addresses.clone() } else { Vec::new() },
+    }
+}
+
+fn target(target: &ServiceTarget) -> Target {
+    Target { service: target.service.clone(), port: target.port, target: target.target }
+}
+
+fn is_headless(snapshot: &Snapshot, target: &Target) -> bool {
+    snapshot.services.get(&mut incremental::Cx::default(), &target.service).is_some_and(|service| service.headless)
+}
+
+/// The labels that tell proxies apart; all others are dropped, so that a thousand `pod-template-hash`es are one class.
+fn selecting(labels: &Labels, snapshot: &Snapshot) -> Labels {
+    let kept: BTreeMap<String, String> =
+        labels.0.iter().filter(|(key, _)| snapshot.selecting_labels.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    Labels::from(kept)
+}
+
+/// A class with what it is served.
+#[derive(Clone)]
+pub struct Class {
+    /// The newest view.
+    pub view: Arc<xds_wire::View>,
+    /// What a change of endpoints alone needs: the resources to build again, by service.
+    pub endpoint_rows: Arc<BTreeMap<registry::ServiceKey, Vec<Arc<crate::resolve::endpoint::EndpointSpec>>>>,
+}

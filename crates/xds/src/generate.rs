@@ -1,0 +1,219 @@
+//! A class's resources: the rows that it sees, put into its view.
+
+use crate::class::{Class, ClassKey};
+use crate::resolve::{self, Scope, View as ClassView, endpoint::EndpointSpec};
+use crate::rows::{Interner, Rows, Same};
+use crate::turn::Statistics;
+use istio_api::mesh::MeshConfig;
+use model::{MergedGateway, MergedRule, ProxyKind, SidecarScope, Snapshot};
+use registry::{Endpoint, Service, ServiceKey, ServiceTarget};
+use rustc_hash::FxHashMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use xds_wire::{Encoded, ResourceType, View};
+
+/// The clusters of one service, and what their endpoints are made of.
+#[derive(Clone, Default)]
+pub struct ServiceClusters {
+    /// One for each port, and for each subset of each port.
+    pub clusters: Vec<Arc<Encoded>>,
+    /// One for each cluster whose endpoints are sent over EDS.
+    pub endpoints: Vec<Arc<EndpointSpec>>,
+}
+
+/// What the clusters of a service depend on.
+type ClusterInputs = (Same<Service>, Option<Same<MergedRule>>, Same<MeshConfig>, Vec<String>, resolve::cluster::ClusterTraits, Option<Same<Vec<Endpoint>>>);
+type ClusterRowKey = (ServiceKey, resolve::cluster::ClusterTraits, Option<base::Namespace>);
+type EndpointInputs = (Same<EndpointSpec>, Option<Same<Vec<Endpoint>>>);
+
+/// The rows that are kept between turns.
+#[derive(Default)]
+pub struct Generator {
+    interner: Interner,
+    clusters: Rows<ClusterRowKey, ClusterInputs, Arc<ServiceClusters>>,
+    endpoints: Rows<(String, resolve::endpoint::EndpointClient), EndpointInputs, Arc<Encoded>>,
+    identities: FxHashMap<ServiceKey, Vec<String>>,
+    route_rows: u64,
+    listener_rows: u64,
+}
+
+impl Generator {
+    /// Adds the work done here.
+    pub fn count(&self, statistics: Statistics) -> Statistics {
+        Statistics {
+            cluster_rows: self.clusters.built,
+            endpoint_rows: self.endpoints.built,
+            route_rows: self.route_rows,
+            listener_rows: self.listener_rows,
+            ..statistics
+        }
+    }
+
+    /// Whether the endpoints carry the same service accounts as those for which clusters were built.
+    pub fn same_identities(&self, key: &ServiceKey, endpoints: &[Endpoint]) -> bool {
+        self.identities.get(key).is_none_or(|known| *known == identities(endpoints))
+    }
+
+    /// Drops the rows that no class uses any more.
+    pub fn sweep(&mut self) {
+        self.clusters.sweep();
+        self.endpoints.sweep();
+        self.interner.sweep();
+    }
+
+    /// Builds the endpoints of the touched services again and puts those that differ into the view.
+    pub fn endpoints(&mut self, snapshot: &Snapshot, key: &ClassKey, class: &mut Class, touched: &BTreeSet<ServiceKey>, revision: u64) -> bool {
+        let mut resources = class.view.of(ResourceType::Endpoint).clone();
+        let mut changed = false;
+        for spec in touched.iter().filter_map(|service| class.endpoint_rows.get(service)).flatten() {
+            let row = self.endpoint_row(snapshot, key, spec);
+            changed |= resources.insert(row);
+        }
+        if changed {
+            let mut view = (*class.view).clone();
+            view.revision = revision;
+            view.set(ResourceType::Endpoint, resources);
+            class.view = Arc::new(view);
+        }
+        changed
+    }
+
+    /// Generates everything that the class sees; rows whose inputs are the same as before are not built again.
+    pub fn class(&mut self, snapshot: &Snapshot, key: &ClassKey, class: &mut Class, revision: u64) -> bool {
+        let scope = match key.kind {
+            ProxyKind::Sidecar => Scope::Sidecar(SidecarScope::build(snapshot, &key.namespace, &key.labels)),
+            ProxyKind::Router => Scope::Router(MergedGateway::build(snapshot, &key.namespace, &key.labels, &targets(key))),
+        };
+        let view = ClassView { snapshot, class: key, scope: &scope };
+        let mut rows = Collected::default();
+        self.collect_clusters(&view, &mut rows);
+        match &scope {
+            Scope::Sidecar(sidecar) => self.collect_sidecar(&view, sidecar, &mut rows),
+            Scope::Router(gateway) => self.collect_router(&view, gateway, &mut rows),
+        }
+        self.collect_endpoints(&view, &mut rows);
+        class.endpoint_rows = Arc::new(rows.specs);
+        let mut next = View::new(revision);
+        let mut changed = false;
+        for kind in ResourceType::ALL {
+            let before = class.view.of(kind);
+            let after = before.replaced_by(rows.resources.remove(&kind).unwrap_or_default());
+            changed |= !before.same(&after);
+            next.set(kind, after);
+        }
+        if changed || class.view.revision == 0 {
+            class.view = Arc::new(next);
+        }
+        changed
+    }
+
+    fn collect_clusters(&mut self, view: &ClassView<'_>, rows: &mut Collected) {
+        for service in resolve::cluster::services(view) {
+            let clusters = self.cluster_row(view, service);
+            for spec in &clusters.endpoints {
+                rows.specs.entry(service.key.clone()).or_default().push(spec.clone());
+            }
+            clusters.clusters.iter().for_each(|cluster| rows.add(ResourceType::Cluster, cluster.clone()));
+        }
+        for (name, body, origins) in resolve::cluster::fixed(view).into_iter().chain(resolve::inbound::clusters(view)) {
+            rows.add(ResourceType::Cluster, self.interner.encode(ResourceType::Cluster, &name, &body, origins));
+        }
+    }
+
+    fn cluster_row(&mut self, view: &ClassView<'_>, service: &Arc<Service>) -> Arc<ServiceClusters> {
+        let snapshot = view.snapshot;
+        let rule = view.destination_rule(service);
+        let accounts = identities(snapshot.endpoints_of(&service.key));
+        let traits = resolve::cluster::ClusterTraits::of(view, service);
+        let inline = resolve::cluster::carries_endpoints(service).then(|| endpoints_row(snapshot, &service.key)).flatten();
+        let inputs = (Same(service.clone()), rule.map(|rule| Same(rule.clone())), Same(snapshot.mesh.clone()), accounts.clone(), traits.clone(), inline);
+        let key = (service.key.clone(), traits, rule.map(|rule| rule.namespace.clone()));
+        self.identities.insert(service.key.clone(), accounts);
+        let interner = &mut self.interner;
+        self.clusters.get(key, inputs, |_| Arc::new(resolve::cluster::of_service(view, service, rule, interner)))
+    }
+
+    fn collect_endpoints(&mut self, view: &ClassView<'_>, rows: &mut Collected) {
+        let specs: Vec<_> = rows.specs.values().flatten().cloned().collect();
+        for spec in specs {
+            let row = self.endpoint_row(view.snapshot, view.class, &spec);
+            rows.add(ResourceType::Endpoint, row);
+        }
+    }
+
+    fn endpoint_row(&mut self, snapshot: &Snapshot, class: &ClassKey, spec: &Arc<EndpointSpec>) -> Arc<Encoded> {
+        let client = resolve::endpoint::EndpointClient::of(spec, class);
+        let endpoints = endpoints_row(snapshot, &spec.service);
+        let interner = &mut self.interner;
+        let key = (spec.cluster.clone(), client.clone());
+        self.endpoints.get(key, (Same(spec.clone()), endpoints), |_| {
+            let (body, origins) = resolve::endpoint::build(spec, snapshot.endpoints_of(&spec.service), &client);
+            interner.encode(ResourceType::Endpoint, &spec.cluster, &body, origins)
+        })
+    }
+
+    fn collect_sidecar(&mut self, view: &ClassView<'_>, scope: &SidecarScope, rows: &mut Collected) {
+        for (name, listener) in resolve::route::names(&scope.egress, &view.class.cluster) {
+            let (body, origins) = resolve::route::sidecar(view, listener, &name);
+            self.route_rows += 1;
+            rows.add(ResourceType::Route, self.interner.encode(ResourceType::Route, &name.text(), &body, Arc::from(origins)));
+        }
+        for (name, body, origins) in resolve::outbound::listeners(view, scope).into_iter().chain(resolve::inbound::listeners(view)) {
+            self.listener_rows += 1;
+            rows.add(ResourceType::Listener, self.interner.encode(ResourceType::Listener, &name, &body, origins));
+        }
+    }
+
+    fn collect_router(&mut self, view: &ClassView<'_>, gateway: &MergedGateway, rows: &mut Collected) {
+        for (name, body, origins) in resolve::gateway::routes(view, gateway) {
+            self.route_rows += 1;
+            rows.add(ResourceType::Route, self.interner.encode(ResourceType::Route, &name, &body, origins));
+        }
+        for (name, body, origins) in resolve::gateway::listeners(view, gateway) {
+            self.listener_rows += 1;
+            rows.add(ResourceType::Listener, self.interner.encode(ResourceType::Listener, &name, &body, origins));
+        }
+        for (name, body, origins) in resolve::secret::secrets(view, gateway) {
+            rows.add(ResourceType::Secret, self.interner.encode(ResourceType::Secret, &name, &body, origins));
+        }
+    }
+}
+
+/// What a generation has found so far. Names are unique: the first resource of a name stays.
+#[derive(Default)]
+struct Collected {
+    resources: BTreeMap<ResourceType, BTreeMap<xds_wire::ResourceName, Arc<Encoded>>>,
+    specs: BTreeMap<ServiceKey, Vec<Arc<EndpointSpec>>>,
+}
+
+impl Collected {
+    fn add(&mut self, kind: ResourceType, resource: Arc<Encoded>) {
+        self.resources.entry(kind).or_default().entry(resource.name.clone()).or_insert(resource);
+    }
+}
+
+fn endpoints_row(snapshot: &Snapshot, key: &ServiceKey) -> Option<Same<Vec<Endpoint>>> {
+    snapshot.endpoints.get(&mut incremental::Cx::default(), key).cloned().map(Same)
+}
+
+/// The service accounts of endpoints, `namespace/name`, which become the names that clients check.
+fn identities(endpoints: &[Endpoint]) -> Vec<String> {
+    let accounts = endpoints.iter().map(|endpoint| &endpoint.workload).filter(|workload| !workload.service_account.is_empty());
+    let accounts: BTreeSet<String> = accounts.map(|workload| format!("{}/{}", workload.namespace, workload.service_account)).collect();
+    accounts.into_iter().collect()
+}
+
+fn targets(key: &ClassKey) -> Vec<ServiceTarget> {
+    key.targets.iter().map(|target| ServiceTarget { service: target.service.clone(), port: target.port, target: target.target }).collect()
+}
+
+/// A named resource before it is encoded for the wire.
+pub type Built = (String, bytes::Bytes, xds_wire::Origins);
+
+impl Default for Class {
+    fn default() -> Self {
+        Self { view: Arc::new(View::default()), endpoint_rows: Arc::default() }
+    }
+}

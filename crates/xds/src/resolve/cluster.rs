@@ -1,0 +1,265 @@
+//! The clusters of one service: one for each port, and for each subset of its rule.
+
+use super::{Scope, View, endpoint as eds, endpoint::EndpointSpec};
+use crate::generate::{Built, ServiceClusters};
+use crate::rows::Interner;
+use base::{ObjectRef, Protocol, SpiffeIdentity};
+use envoy::cluster::{
+    self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs, ServiceMetadata,
+};
+use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, group_by_locality, locality_policy};
+use envoy::route::names;
+use envoy::tls::CredentialSource;
+use istio_api::mesh::mesh_config::MeshConfig;
+use istio_api::networking::destination_rule::{ClientTlsMode, Subset};
+use istio_api::security::peer_authentication::MutualTlsMode;
+use model::{Certificates, MergedRule, ProxyKind};
+use registry::{Endpoint, Provider, Resolution, Service, ServicePort, TargetPort};
+use std::{collections::BTreeMap, sync::Arc};
+use xds_api::Wire;
+use xds_wire::ResourceType;
+
+/// Everything of a class, beside the service's rule, that its clusters depend on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ClusterTraits {
+    kind: ProxyKind,
+    families: model::IpFamilies,
+    certificates: Certificates,
+    auto_mtls: bool,
+    /// `None` where mutual TLS is not even tried: the mode of the service's namespace.
+    disabled: bool,
+}
+
+impl ClusterTraits {
+    /// What the class's clusters of this service are made by.
+    pub fn of(view: &View<'_>, service: &Service) -> Self {
+        let mode = view.snapshot.peer_authentications.namespace_mode(&service.key.namespace);
+        let disabled = mode == MutualTlsMode::Disable;
+        let capable = service.resolution != Resolution::Passthrough || {
+            let endpoints = view.snapshot.endpoints_of(&service.key);
+            !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.workload.mutual_tls)
+        };
+        let class = view.class;
+        let auto_mtls = view.snapshot.mesh.auto_mtls() && !service.mesh_external && !disabled && capable;
+        Self { kind: class.kind, families: class.families, certificates: class.certificates, auto_mtls, disabled }
+    }
+
+    fn proxy(&self) -> ClusterProxy {
+        ClusterProxy {
+            families: families(self.families),
+            kind: match self.kind {
+                ProxyKind::Sidecar => cluster::ProxyKind::Sidecar,
+                ProxyKind::Router => cluster::ProxyKind::Gateway,
+            },
+            certificates: match self.certificates {
+                Certificates::None => cluster::Certificates::None,
+                Certificates::Sds => cluster::Certificates::Sds,
+            },
+            credentials: CredentialSource::default(),
+            hbone: false,
+        }
+    }
+}
+
+/// The builder's spelling.
+pub fn families(families: model::IpFamilies) -> IpFamilies {
+    match families {
+        model::IpFamilies::V4 => IpFamilies::V4,
+        model::IpFamilies::V6 => IpFamilies::V6,
+        model::IpFamilies::Dual => IpFamilies::Dual { v6_first: false },
+    }
+}
+
+/// The services that the class has clusters for.
+pub fn services<'a>(view: &View<'a>) -> Vec<&'a Arc<Service>> {
+    match view.scope {
+        Scope::Sidecar(scope) => scope.services.values().collect(),
+        Scope::Router(_) => {
+            let visible = view.snapshot.services_by_age.iter().filter(|service| service.visibility.allows(&view.class.namespace));
+            let best = |service: &&Arc<Service>| {
+                let chosen = view.snapshot.service_named(&service.key.hostname, &view.class.namespace);
+                chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, service))
+            };
+            visible.filter(best).collect()
+        }
+    }
+}
+
+/// Whether the endpoints of the service stand in its clusters, rather than in EDS.
+pub fn carries_endpoints(service: &Service) -> bool {
+    matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+}
+
+/// All clusters of a service for one class.
+pub fn of_service(view: &View<'_>, service: &Arc<Service>, rule: Option<&Arc<MergedRule>>, interner: &mut Interner) -> ServiceClusters {
+    let mut out = ServiceClusters::default();
+    if matches!(service.resolution, Resolution::Alias(_)) {
+        return out;
+    }
+    let one = OneService::new(view, service, rule);
+    for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        let subsets = rule.into_iter().flat_map(|rule| &rule.spec.subsets).map(Some);
+        for subset in std::iter::once(None).chain(subsets) {
+            one.cluster(port, subset, interner, &mut out);
+        }
+    }
+    out
+}
+
+/// What all clusters of one service have in common.
+struct OneService<'a> {
+    service: &'a Service,
+    rule: Option<&'a Arc<MergedRule>>,
+    endpoints: &'a [Endpoint],
+    traits: ClusterTraits,
+    proxy: ClusterProxy,
+    mesh: &'a MeshConfig,
+    defaults: ClusterMeshDefaults,
+    accounts: Vec<String>,
+    origins: Vec<ObjectRef>,
+}
+
+impl<'a> OneService<'a> {
+    fn new(view: &View<'a>, service: &'a Service, rule: Option<&'a Arc<MergedRule>>) -> Self {
+        let mesh = &view.snapshot.mesh;
+        let endpoints = view.snapshot.endpoints_of(&service.key);
+        let traits = ClusterTraits::of(view, service);
+        let mut origins = vec![service.origin.clone()];
+        origins.extend(rule.into_iter().flat_map(|rule| rule.origins.iter().cloned()));
+        Self {
+            service,
+            rule,
+            endpoints,
+            proxy: traits.proxy(),
+            traits,
+            mesh,
+            defaults: ClusterMeshDefaults::from(&**mesh),
+            accounts: accounts(service, endpoints, &mesh.trust_domain),
+            origins,
+        }
+    }
+
+    fn cluster(&self, port: &ServicePort, subset: Option<&Subset>, interner: &mut Interner, out: &mut ServiceClusters) {
+        let service = self.service;
+        let subset_name = subset.map(|subset| subset.name.as_str());
+        let name = names::outbound_cluster(port.number, subset_name.unwrap_or_default(), service.key.hostname.as_str());
+        let rule_policy = self.rule.and_then(|rule| rule.spec.traffic_policy.as_ref());
+        let subset_policy = subset.and_then(|subset| subset.traffic_policy.as_ref());
+        let policy = cluster::merge_policy(self.mesh.default_traffic_policy.as_ref(), rule_policy, subset_policy, port.number);
+        let spec = self.endpoint_spec(&name, port, subset, &policy);
+        let inline = if carries_endpoints(service) { self.inline_endpoints(&spec) } else { Vec::new() };
+        let services = [ServiceMetadata { host: service.key.hostname.as_str(), name: &service.name, namespace: service.key.namespace.as_str() }];
+        let inputs = OutboundClusterInputs {
+            name: &name,
+            stat_name: None,
+            hostname: &service.key.hostname,
+            port: port.number,
+            protocol: port.protocol,
+            subset: subset_name,
+            discovery: self.discovery(port, &inline),
+            policy: &policy,
+            mesh: &self.defaults,
+            proxy: &self.proxy,
+            auto_mtls: if self.traits.auto_mtls { AutoMtls::On } else { AutoMtls::Off },
+            service_accounts: &self.accounts,
+            subject_alt_names: &service.subject_alt_names,
+            persistent_session: service.labels.contains_key("istio.io/persistent-session"),
+            metadata: ClusterMetadata {
+                rule: self.rule.and_then(|rule| rule.origins.first()),
+                rule_selects_workloads: self.rule.is_some_and(|rule| rule.spec.workload_selector.is_some()),
+                services: &services,
+                mesh_external: service.mesh_external,
+                all_hbone: false,
+            },
+        };
+        let (cluster, _) = cluster::outbound_cluster(&inputs);
+        let Some(cluster) = cluster else { return };
+        if matches!(inputs.discovery, Discovery::Eds) {
+            out.endpoints.push(Arc::new(spec));
+        }
+        out.clusters.push(interner.encode(ResourceType::Cluster, &name, &cluster.to_bytes(), Arc::from(self.origins.clone())));
+    }
+
+    fn discovery<'b>(&self, port: &ServicePort, inline: &'b [LocalityGroup]) -> Discovery<'b> {
+        match &self.service.resolution {
+            Resolution::Dns => Discovery::StrictDns { endpoints: inline },
+            Resolution::DnsRoundRobin => Discovery::LogicalDns { endpoints: inline, race_first_connect: false },
+            Resolution::DynamicDns => Discovery::DynamicForwardProxy,
+            // A gateway has no original destination to go to.
+            Resolution::Passthrough if self.traits.kind == ProxyKind::Sidecar => Discovery::OriginalDst {
+                port_override: match port.target {
+                    TargetPort::Number(target) if target != port.number && self.service.provider == Provider::External => Some(target),
+                    _ => None,
+                },
+            },
+            _ => Discovery::Eds,
+        }
+    }
+
+    fn endpoint_spec(&self, name: &str, port: &ServicePort, subset: Option<&Subset>, policy: &ClusterPolicy) -> EndpointSpec {
+        let outlier_detection = policy.outlier_detection.is_some();
+        let min_health = policy.outlier_detection.as_ref().map_or(0, |outlier| outlier.min_health_percent);
+        let plain = policy.tls.as_ref().is_some_and(|tls| tls.mode != ClientTlsMode::IstioMutual);
+        EndpointSpec {
+            cluster: name.to_string(),
+            service: self.service.key.clone(),
+            port_name: port.name.clone(),
+            subset: subset.map(|subset| subset.labels.clone()).unwrap_or_default(),
+            locality: self.locality(policy, outlier_detection),
+            outlier_detection,
+            node_local: self.service.node_local,
+            unhealthy: min_health <= 0,
+            mutual_tls: !plain && !self.traits.disabled,
+            origins: self.origins.clone(),
+        }
+    }
+
+    /// The preference by locality, or none where it changes nothing, so that clients everywhere share the endpoints.
+    fn locality(&self, policy: &ClusterPolicy, outlier_detection: bool) -> Option<LocalityPolicy> {
+        let rule = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
+        let distribution = match self.service.traffic_distribution.as_deref() {
+            Some("PreferClose" | "PreferSameZone") => TrafficDistribution::PreferSameZone,
+            Some("PreferSameNode") => TrafficDistribution::PreferSameNode,
+            _ => TrafficDistribution::Any,
+        };
+        let chosen = locality_policy(self.mesh.locality_lb_setting.as_ref(), rule, distribution)?;
+        let matters = outlier_detection || chosen.force_failover || !chosen.setting.distribute.is_empty();
+        matters.then_some(chosen)
+    }
+
+    fn inline_endpoints(&self, spec: &EndpointSpec) -> Vec<LocalityGroup> {
+        let members = self.endpoints.iter().filter(|endpoint| endpoint.service_port == spec.port_name && endpoint.workload.labels.contain(&spec.subset));
+        group_by_locality(members.map(|endpoint| (endpoint.workload.locality.clone(), eds::encode(endpoint, spec.mutual_tls))))
+    }
+}
+
+/// The identities that may serve: those of the endpoints' service accounts, and the names that a ServiceEntry adds.
+fn accounts(service: &Service, endpoints: &[Endpoint], trust_domain: &str) -> Vec<String> {
+    let workloads = endpoints.iter().map(|endpoint| &endpoint.workload).filter(|workload| !workload.service_account.is_empty());
+    let uris = workloads.map(|workload| {
+        let identity = SpiffeIdentity {
+            trust_domain: trust_domain.to_string(),
+            namespace: workload.namespace.to_string(),
+            service_account: workload.service_account.to_string(),
+        };
+        identity.to_string()
+    });
+    let mut all: Vec<String> = uris.chain(service.subject_alt_names.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The clusters that every proxy has.
+pub fn fixed(view: &View<'_>) -> Vec<Built> {
+    let mesh = ClusterMeshDefaults::from(&*view.snapshot.mesh);
+    let pool = view.snapshot.mesh.default_traffic_policy.as_ref().and_then(|policy| policy.connection_pool.as_ref());
+    let mut clusters = BTreeMap::from([(names::BLACK_HOLE_CLUSTER, cluster::blackhole_cluster(&mesh))]);
+    if let Scope::Sidecar(scope) = view.scope {
+        let inbound = scope.sidecar.as_ref().and_then(|sidecar| sidecar.spec.inbound_connection_pool.as_ref());
+        clusters.insert(names::PASSTHROUGH_CLUSTER, cluster::passthrough_cluster(&mesh, pool));
+        let families = families(view.class.families);
+        clusters.insert(names::INBOUND_PASSTHROUGH_CLUSTER, cluster::inbound_passthrough_cluster(&mesh, inbound, families));
+    }
+    clusters.into_iter().map(|(name, cluster)| (name.to_string(), cluster.to_bytes(), Arc::from([]))).collect()
+}

@@ -1,0 +1,67 @@
+//! What all listeners of a class and direction have in common.
+
+use super::View;
+use envoy::access_log::{self, FileAccessLogInputs, MetricsProtocol, Reporter, StandardMetricsInputs, WorkloadLabels};
+use envoy::filter::network::{http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
+use envoy::listener::ProxyOptions;
+use model::IpFamilies;
+use std::net::IpAddr;
+use xds_api::envoy::config::accesslog::v3::AccessLog;
+
+/// The settings of listeners that report metrics as `reporter`.
+pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
+    let mesh = &view.snapshot.mesh;
+    let file = file_log(view);
+    let logs = |protocol| {
+        let mut logs = access_log::standard_metrics(&StandardMetricsInputs { reporter, protocol, own: own(view) });
+        logs.extend(file.clone());
+        logs
+    };
+    let topology = mesh.default_config.gateway_topology.as_ref();
+    ProxyOptions {
+        http: HttpOptions {
+            access_logs: logs(MetricsProtocol::Http),
+            tracing: mesh.enable_tracing.then(TracingInputs::default),
+            http10: view.class.http10,
+            path_normalization: mesh.path_normalization.as_ref().map(|path| path.normalization).unwrap_or_default(),
+            trusted_proxies: topology.map_or(0, |topology| topology.num_trusted_proxies),
+            forward_client_certificate: topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default(),
+            ..HttpOptions::default()
+        },
+        tcp: TcpOptions { access_logs: logs(MetricsProtocol::Tcp), ..TcpOptions::default() },
+        listener_access_logs: file.into_iter().map(access_log::for_unmatched_connections).collect(),
+        protocol_detection_timeout: mesh.protocol_detection_timeout.map(|timeout| timeout.0).unwrap_or_default(),
+        exact_balance: false,
+    }
+}
+
+fn own<'a>(view: &'a View<'_>) -> WorkloadLabels<'a> {
+    let workload = &view.class.workload;
+    WorkloadLabels {
+        workload: &workload.name,
+        namespace: view.class.namespace.as_str(),
+        app: &workload.app,
+        version: &workload.version,
+        canonical_service: &workload.canonical_service,
+        canonical_revision: &workload.canonical_revision,
+        cluster: view.class.cluster.as_str(),
+    }
+}
+
+fn file_log(view: &View<'_>) -> Option<AccessLog> {
+    let mesh = &view.snapshot.mesh;
+    let inputs = FileAccessLogInputs { path: &mesh.access_log_file, format: &mesh.access_log_format, encoding: mesh.access_log_encoding };
+    (!mesh.access_log_file.is_empty()).then(|| access_log::file_access_log(&inputs).0)
+}
+
+/// The addresses that mean all of the proxy's, and those that mean the host itself, its first family first.
+pub fn addresses(families: IpFamilies) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let v4 = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::LOCALHOST));
+    let v6 = (IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::LOCALHOST));
+    match families {
+        IpFamilies::V4 => [v4].into_iter().unzip(),
+        IpFamilies::V6 => [v6].into_iter().unzip(),
+        IpFamilies::Dual => [v4, v6].into_iter().unzip(),
+    }
+}

@@ -1,0 +1,267 @@
+//! A sidecar's outbound listeners: which services share an address and port, and what becomes of conflicts.
+
+use super::{View, options, route::RouteName, tcp};
+use crate::generate::Built;
+use base::{Address, Cidr, PortNumber, Protocol};
+use envoy::access_log::Reporter;
+use envoy::filter::network::tcp_proxy::TcpDestinations;
+use envoy::listener::{self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, VirtualOutboundInputs};
+use envoy::route::names;
+use istio_api::networking::sidecar::CaptureMode;
+use model::{EgressListener, InterceptionMode, MESH_GATEWAY, SidecarScope, VirtualService};
+use registry::{Provider, Resolution, Service, ServicePort};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+use xds_api::Wire;
+
+/// Ports that a listener on all addresses must not take from the proxy itself: its status, metrics and capture ports.
+const RESERVED: [PortNumber; 4] = [15001, 15006, 15021, 15090];
+
+/// One listener while services add chains to it.
+#[derive(Default)]
+struct Draft {
+    chains: Vec<OutboundChain>,
+    bind_to_port: bool,
+    origins: BTreeSet<base::ObjectRef>,
+}
+
+/// All outbound listeners of the class.
+pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
+    let options = options::of(view, Reporter::Source);
+    let policy = policy(view, scope);
+    let mut drafts: BTreeMap<Bind, Draft> = BTreeMap::new();
+    let mut locked = BTreeSet::new();
+    for egress in &scope.egress {
+        match &egress.port {
+            Some(port) => explicit(view, egress, PortNumber::try_from(port.number).unwrap_or_default(), &mut drafts, &mut locked),
+            None => by_service(view, egress, &mut drafts, &locked),
+        }
+    }
+    let mut out: Vec<Built> = Vec::new();
+    for (bind, draft) in drafts {
+        let fallback = if draft.bind_to_port { OutboundFallback::Close } else { OutboundFallback::Policy(&policy) };
+        let inputs = OutboundListenerInputs { bind: &bind, bind_to_port: draft.bind_to_port, chains: &draft.chains, fallback, options: &options };
+        let listener = listener::outbound_listener(&inputs);
+        out.push((listener.name.clone(), listener.to_bytes(), Arc::from(draft.origins.into_iter().collect::<Vec<_>>())));
+    }
+    if view.class.interception != InterceptionMode::None {
+        let (wildcards, _) = options::addresses(view.class.families);
+        let bind = bind_all(&wildcards, port_or(view.snapshot.mesh.proxy_listen_port, listener::names::VIRTUAL_OUTBOUND_PORT));
+        let transparent = view.class.interception == InterceptionMode::Tproxy;
+        let listener = listener::virtual_outbound(&VirtualOutboundInputs { bind: &bind, policy: &policy, transparent, options: &options });
+        out.push((listener.name.clone(), listener.to_bytes(), Arc::from([])));
+    }
+    out
+}
+
+/// A port of the mesh's settings, if it is one.
+pub fn port_or(configured: i32, default: PortNumber) -> PortNumber {
+    PortNumber::try_from(configured).ok().filter(|port| *port != 0).unwrap_or(default)
+}
+
+/// The first address names the listener, the others are further addresses of it.
+pub fn bind_all(addresses: &[IpAddr], port: PortNumber) -> Bind {
+    let address = addresses.first().copied().unwrap_or(IpAddr::from(std::net::Ipv4Addr::UNSPECIFIED));
+    Bind::Ip { address, additional: addresses.iter().skip(1).copied().collect(), port }
+}
+
+fn policy(view: &View<'_>, scope: &SidecarScope) -> OutboundPolicy {
+    match &scope.outbound_policy {
+        model::OutboundPolicy::AllowAny => OutboundPolicy::AllowAny,
+        model::OutboundPolicy::RegistryOnly => OutboundPolicy::RegistryOnly,
+        model::OutboundPolicy::EgressProxy(proxy) => {
+            let port = proxy.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok()).unwrap_or_default();
+            let host = base::Hostname::resolve(&proxy.host, view.class.namespace.as_str(), view.snapshot.domain.as_str());
+            OutboundPolicy::EgressProxy(names::outbound_cluster(port, &proxy.subset, host.as_str()))
+        }
+    }
+}
+
+/// An egress listener with a port of its own: all services it sees stand behind this one address.
+fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: &mut BTreeMap<Bind, Draft>, locked: &mut BTreeSet<PortNumber>) {
+    let bind_to_port = egress.capture == CaptureMode::None || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
+    let (wildcards, loopbacks) = options::addresses(view.class.families);
+    let Some(bind) = listener::sidecar_egress_bind(&egress.bind, port, bind_to_port, &wildcards, &loopbacks) else { return };
+    locked.insert(port);
+    let protocol = egress.port.as_ref().map_or(Protocol::Unsupported, |port| Protocol::parse(&port.protocol));
+    let draft = drafts.entry(bind).or_default();
+    draft.bind_to_port = bind_to_port;
+    if protocol.is_http() {
+        draft.chains.push(http(RouteName::Port(port).text(), protocol));
+        return;
+    }
+    for service in &egress.services {
+        let Some(own) = service.port(port).or_else(|| service.ports.first()) else { continue };
+        let chains = tcp_chains(view, egress, service, own, protocol, &Reach::All);
+        draft.origins.insert(service.origin.clone());
+        draft.chains.extend(chains);
+    }
+}
+
+/// The listener without a port: one for each port of each service, at its address or at all.
+fn by_service(view: &View<'_>, egress: &EgressListener, drafts: &mut BTreeMap<Bind, Draft>, locked: &BTreeSet<PortNumber>) {
+    let bind_to_port = egress.capture == CaptureMode::None || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
+    for service in &egress.services {
+        if matches!(service.resolution, Resolution::Alias(_)) {
+            continue;
+        }
+        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp && !locked.contains(&port.number)) {
+            if bind_to_port && view.class.unprivileged && port.number < 1024 {
+                continue;
+            }
+            for (bind, reach) in binds(view, egress, service, port, bind_to_port) {
+                let draft = drafts.entry(bind).or_default();
+                draft.bind_to_port = bind_to_port;
+                add(view, egress, service, port, &reach, draft);
+            }
+        }
+    }
+}
+
+/// Which destinations a chain is for.
+enum Reach {
+    /// All that reach the listener.
+    All,
+    /// Addresses within a range, on a listener for all addresses.
+    Range(Cidr),
+    /// The service's own address: no further match is needed.
+    Own,
+}
+
+/// Where a port of a service is listened for.
+fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: &ServicePort, bind_to_port: bool) -> Vec<(Bind, Reach)> {
+    let (wildcards, loopbacks) = options::addresses(view.class.families);
+    if bind_to_port || !egress.bind.is_empty() {
+        let bind = listener::sidecar_egress_bind(&egress.bind, port.number, bind_to_port, &wildcards, &loopbacks);
+        return bind.into_iter().map(|bind| (bind, Reach::All)).collect();
+    }
+    let all = || (bind_all(&wildcards, port.number), Reach::All);
+    if port.protocol.is_http() {
+        return if RESERVED.contains(&port.number) { Vec::new() } else { vec![all()] };
+    }
+    let mut out = Vec::new();
+    for range in service.addresses_in(&view.class.cluster) {
+        if range.0.addr().is_unspecified() {
+            continue;
+        }
+        if range.is_host() {
+            out.push((Bind::ip(range.0.addr(), port.number), Reach::Own));
+        } else {
+            out.push((bind_all(&wildcards, port.number), Reach::Range(*range)));
+        }
+    }
+    if out.is_empty() && service.headless && service.provider == Provider::Kubernetes {
+        return headless(view, service, port);
+    }
+    if out.is_empty() && !RESERVED.contains(&port.number) {
+        out.push(all());
+    }
+    out
+}
+
+/// A headless service has a listener for each of its pods, except for the proxy's own.
+fn headless(view: &View<'_>, service: &Service, port: &ServicePort) -> Vec<(Bind, Reach)> {
+    let endpoints = view.snapshot.endpoints_of(&service.key).iter().filter(|endpoint| endpoint.service_port == port.name);
+    let addresses: BTreeSet<IpAddr> = endpoints
+        .filter_map(|endpoint| match endpoint.address {
+            Address::Ip(address) if !view.class.addresses.contains(&address) => Some(address),
+            _ => None,
+        })
+        .collect();
+    addresses.into_iter().map(|address| (Bind::ip(address, port.number), Reach::Own)).collect()
+}
+
+/// Adds a port's chains. Several HTTP ports are one chain, whose routes tell the services apart; TCP beside HTTP makes
+/// the listener look at the first bytes.
+fn add(view: &View<'_>, egress: &EgressListener, service: &Arc<Service>, port: &ServicePort, reach: &Reach, draft: &mut Draft) {
+    if port.protocol.is_http() {
+        let chain = http(RouteName::Port(port.number).text(), port.protocol);
+        if !draft.chains.contains(&chain) {
+            draft.chains.push(chain);
+        }
+        return;
+    }
+    if port.protocol.is_unsupported() {
+        let name = if matches!(reach, Reach::Own) { RouteName::Service(service.key.hostname.clone(), port.number) } else { RouteName::Port(port.number) };
+        let chain = http(name.text(), port.protocol);
+        if !draft.chains.contains(&chain) {
+            draft.chains.push(chain);
+        }
+    }
+    draft.origins.insert(service.origin.clone());
+    draft.chains.extend(tcp_chains(view, egress, service, port, port.protocol, reach));
+}
+
+fn http(route: String, protocol: Protocol) -> OutboundChain {
+    let action = OutboundAction::Http { route, grpc_web: protocol == Protocol::GrpcWeb, http_proxy: protocol == Protocol::HttpProxy };
+    OutboundChain { action, metadata: None }
+}
+
+/// The chains of a TCP or TLS port: those of the rules for its host, else one to its own cluster.
+fn tcp_chains(view: &View<'_>, egress: &EgressListener, service: &Service, port: &ServicePort, protocol: Protocol, reach: &Reach) -> Vec<OutboundChain> {
+    let client = tcp::Client {
+        labels: &view.class.labels,
+        namespace: view.class.namespace.as_str(),
+        gateway: MESH_GATEWAY,
+        port: port.number,
+    };
+    let range: Vec<Cidr> = match reach {
+        Reach::Range(range) => vec![*range],
+        _ => Vec::new(),
+    };
+    let rules = egress.virtual_services.iter().filter(|vs| vs.hosts.iter().any(|host| service.key.hostname.subset_of(host)));
+    let mut chains: Vec<OutboundAction> = Vec::new();
+    for vs in rules {
+        if protocol.is_tls() {
+            tls_rules(view, vs, &client, &range, &mut chains);
+        }
+        if chains.is_empty() || !protocol.is_tls() {
+            tcp_rules(view, vs, &client, &range, protocol, &mut chains);
+        }
+    }
+    if chains.is_empty() {
+        let cluster = names::outbound_cluster(port.number, "", service.key.hostname.as_str());
+        let destinations = tcp::to_service(view, &service.key.hostname, port.number, "", cluster);
+        chains.push(match (protocol.is_tls(), reach) {
+            (true, Reach::All | Reach::Range(_)) => {
+                OutboundAction::Tls { server_names: vec![service.key.hostname.to_string()], subnets: range, destinations }
+            }
+            _ => OutboundAction::Tcp { subnets: range, destinations, protocol },
+        });
+    }
+    chains.into_iter().map(|action| OutboundChain { action, metadata: None }).collect()
+}
+
+fn tls_rules(view: &View<'_>, vs: &Arc<VirtualService>, client: &tcp::Client<'_>, range: &[Cidr], chains: &mut Vec<OutboundAction>) {
+    for rule in &vs.spec.tls {
+        for tls in rule.matches.iter().filter(|tls| tcp::tls_holds(tls, client)) {
+            let subnets = if tls.destination_subnets.is_empty() { range.to_vec() } else { tcp::subnets(&tls.destination_subnets) };
+            let destinations = tcp::destinations(view, vs, &rule.route, client.port);
+            chains.push(OutboundAction::Tls { server_names: tls.sni_hosts.clone(), subnets, destinations });
+        }
+    }
+}
+
+/// The first rule that needs no address takes everything, so that nothing after it is reached.
+fn tcp_rules(view: &View<'_>, vs: &Arc<VirtualService>, client: &tcp::Client<'_>, range: &[Cidr], protocol: Protocol, chains: &mut Vec<OutboundAction>) {
+    let push = |chains: &mut Vec<OutboundAction>, subnets: Vec<Cidr>, destinations: TcpDestinations| {
+        chains.push(OutboundAction::Tcp { subnets, destinations, protocol });
+    };
+    for rule in &vs.spec.tcp {
+        let destinations = tcp::destinations(view, vs, &rule.route, client.port);
+        if rule.matches.is_empty() {
+            push(chains, range.to_vec(), destinations);
+            return;
+        }
+        for tcp in rule.matches.iter().filter(|tcp| tcp::tcp_holds(tcp, client)) {
+            if tcp.destination_subnets.is_empty() {
+                push(chains, range.to_vec(), destinations);
+                return;
+            }
+            push(chains, tcp::subnets(&tcp.destination_subnets), destinations.clone());
+        }
+    }
+}

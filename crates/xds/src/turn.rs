@@ -1,0 +1,264 @@
+//! One turn: a batch of inputs in, the views that changed out. The stages stand in [`State::turn`], top to bottom.
+
+use crate::class::{self, Class, ClassKey};
+use crate::generate::Generator;
+use base::{Diagnostic, DomainSuffix};
+use config::{Event, Store, StoreChanges};
+use istio_api::Kind;
+use model::{Model, ProxyTraits, Snapshot};
+use registry::{Registry, RegistryChanges, Resolution};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use xds_wire::View;
+
+/// A connection of a proxy. Two connections of one proxy are two.
+pub type ProxyId = u64;
+
+/// What enters a turn.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A source has seen something.
+    Event(Event),
+    /// A proxy has connected.
+    Connected(ProxyId, Box<ProxyTraits>),
+    /// It is gone.
+    Disconnected(ProxyId),
+}
+
+/// What leaves a turn.
+#[derive(Default)]
+pub struct Publication {
+    /// The turn's number.
+    pub revision: u64,
+    /// The new view of every proxy whose class changed, and of those that have connected.
+    pub views: Vec<(ProxyId, Arc<View>)>,
+    /// Whether anything changed that users may ask about.
+    pub changed: bool,
+}
+
+/// Counters of the work done; each only grows.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Turns taken.
+    pub turns: u64,
+    /// Turns that touched endpoints only.
+    pub endpoint_turns: u64,
+    /// Classes generated as a whole.
+    pub classes_generated: u64,
+    /// Rows built, by sort: clusters of a service, endpoints of a cluster, route configurations, listeners.
+    pub cluster_rows: u64,
+    /// See `cluster_rows`.
+    pub endpoint_rows: u64,
+    /// See `cluster_rows`.
+    pub route_rows: u64,
+    /// See `cluster_rows`.
+    pub listener_rows: u64,
+}
+
+/// Everything between the channel and the views.
+pub struct State {
+    store: Store,
+    registry: Registry,
+    model: Model,
+    generator: Generator,
+    proxies: BTreeMap<ProxyId, (Arc<ProxyTraits>, ClassKey)>,
+    classes: BTreeMap<ClassKey, Class>,
+    revision: u64,
+    statistics: Statistics,
+}
+
+impl State {
+    /// An empty state for a cluster with this DNS suffix.
+    pub fn new(domain: DomainSuffix) -> Self {
+        Self {
+            store: Store::default(),
+            registry: Registry::new(domain),
+            model: Model::default(),
+            generator: Generator::default(),
+            proxies: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            revision: 0,
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// The rows of all objects.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.model.snapshot()
+    }
+
+    /// The services and their endpoints.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The classes with their views.
+    pub fn classes(&self) -> &BTreeMap<ClassKey, Class> {
+        &self.classes
+    }
+
+    /// The work done so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics { ..self.generator.count(self.statistics) }
+    }
+
+    /// What users should know: of their files, and of their objects together.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        self.store.findings.values().flatten().cloned().chain(self.model.diagnostics()).collect()
+    }
+
+    /// Takes one turn. Its cost is stated at each stage.
+    pub fn turn(&mut self, batch: Vec<Input>) -> Publication {
+        self.revision += 1;
+        self.statistics.turns += 1;
+        let (events, connected, disconnected) = sort(batch);
+        // Objects: the batch.
+        let changes = self.store.apply(events);
+        // Services and endpoints: those that the batch touches.
+        let services = self.registry.advance(&self.store, &changes);
+        // Rules and indexes: the kinds that the batch touches.
+        let labels_before = self.snapshot().selecting_labels.clone();
+        self.model.advance(&self.store, &changes, &self.registry, &services);
+        // Proxies into classes: those that come, go, or serve other services than before; all if other labels select.
+        let same_labels = *labels_before == *self.snapshot().selecting_labels;
+        let moved = self.assign(connected, disconnected, &services, same_labels);
+        // Resources: of the touched services if only endpoints changed, else of every class.
+        let generated = match self.reach(&changes, &services) {
+            Reach::Nothing => BTreeSet::new(),
+            Reach::Endpoints => self.generate_endpoints(&services),
+            Reach::Everything => self.generate_all(),
+        };
+        self.generate_new();
+        self.publish(&moved, &generated)
+    }
+
+    /// Puts proxies into classes, and says which are in a class that they were not in before.
+    fn assign(
+        &mut self,
+        connected: Vec<(ProxyId, ProxyTraits)>,
+        disconnected: Vec<ProxyId>,
+        services: &RegistryChanges,
+        same_labels: bool,
+    ) -> BTreeSet<ProxyId> {
+        let mut moved = BTreeSet::new();
+        for id in disconnected {
+            self.proxies.remove(&id);
+        }
+        if !services.targets.is_empty() || !services.services.is_empty() || !same_labels {
+            for (id, (traits, key)) in &mut self.proxies {
+                let touched = traits.addresses.iter().any(|address| services.targets.contains(address));
+                if touched || !services.services.is_empty() || !same_labels {
+                    let now = class::key_of(traits, self.model.snapshot(), &self.registry);
+                    if now != *key {
+                        *key = now;
+                        moved.insert(*id);
+                    }
+                }
+            }
+        }
+        for (id, traits) in connected {
+            let key = class::key_of(&traits, self.model.snapshot(), &self.registry);
+            self.proxies.insert(id, (Arc::new(traits), key));
+            moved.insert(id);
+        }
+        let live: BTreeSet<&ClassKey> = self.proxies.values().map(|(_, key)| key).collect();
+        self.classes.retain(|key, _| live.contains(key));
+        moved
+    }
+
+    /// How far the changes reach.
+    fn reach(&self, changes: &StoreChanges, services: &RegistryChanges) -> Reach {
+        let kinds = changes.kinds();
+        let only_endpoints = !changes.mesh
+            && services.services.is_empty()
+            && kinds.iter().all(|kind| matches!(kind, Kind::EndpointSlice | Kind::Pod | Kind::WorkloadEntry | Kind::ServiceEntry))
+            && services.endpoints.0.iter().all(|key| self.endpoints_stand_alone(key));
+        match (kinds.is_empty() && !changes.mesh, only_endpoints, services.endpoints.is_empty()) {
+            (true, _, _) | (_, true, true) => Reach::Nothing,
+            (_, true, false) => Reach::Endpoints,
+            _ => Reach::Everything,
+        }
+    }
+
+    /// Whether the endpoints of a service reach nothing but its ClusterLoadAssignments: DNS clusters carry theirs within
+    /// the cluster, headless services have a listener for each, and the service accounts of endpoints are the names that
+    /// clusters check.
+    fn endpoints_stand_alone(&self, key: &registry::ServiceKey) -> bool {
+        let cx = &mut incremental::Cx::default();
+        let snapshot = self.snapshot();
+        let Some(service) = snapshot.services.get(cx, key) else { return true };
+        service.resolution == Resolution::Static && self.generator.same_identities(key, snapshot.endpoints_of(key))
+    }
+
+    fn generate_endpoints(&mut self, services: &RegistryChanges) -> BTreeSet<ClassKey> {
+        self.statistics.endpoint_turns += 1;
+        let mut changed = BTreeSet::new();
+        for (key, class) in &mut self.classes {
+            if self.generator.endpoints(self.model.snapshot(), key, class, &services.endpoints.0, self.revision) {
+                changed.insert(key.clone());
+            }
+        }
+        changed
+    }
+
+    fn generate_all(&mut self) -> BTreeSet<ClassKey> {
+        let mut changed = BTreeSet::new();
+        for (key, class) in &mut self.classes {
+            self.statistics.classes_generated += 1;
+            if self.generator.class(self.model.snapshot(), key, class, self.revision) {
+                changed.insert(key.clone());
+            }
+        }
+        self.generator.sweep();
+        changed
+    }
+
+    /// Generates the classes that have proxies but no view yet.
+    fn generate_new(&mut self) {
+        let missing: BTreeSet<ClassKey> =
+            self.proxies.values().map(|(_, key)| key).filter(|key| !self.classes.contains_key(*key)).cloned().collect();
+        for key in missing {
+            self.statistics.classes_generated += 1;
+            let mut class = Class::default();
+            self.generator.class(self.model.snapshot(), &key, &mut class, self.revision);
+            self.classes.insert(key, class);
+        }
+    }
+
+    fn publish(&mut self, moved: &BTreeSet<ProxyId>, generated: &BTreeSet<ClassKey>) -> Publication {
+        let views = self.proxies.iter().filter(|(id, (_, key))| moved.contains(id) || generated.contains(key));
+        let views = views.filter_map(|(id, (_, key))| Some((*id, self.classes.get(key)?.view.clone()))).collect();
+        Publication { revision: self.revision, views, changed: true }
+    }
+}
+
+/// How far a turn reaches.
+enum Reach {
+    Nothing,
+    Endpoints,
+    Everything,
+}
+
+type Sorted = (Vec<Event>, Vec<(ProxyId, ProxyTraits)>, Vec<ProxyId>);
+
+fn sort(batch: Vec<Input>) -> Sorted {
+    let (mut events, mut connected, mut disconnected) = (Vec::new(), Vec::new(), Vec::new());
+    for input in batch {
+        match input {
+            Input::Event(event) => events.push(event),
+            Input::Connected(id, traits) => connected.push((id, *traits)),
+            Input::Disconnected(id) => {
+                connected.retain(|(other, _)| *other != id);
+                disconnected.push(id);
+            }
+        }
+    }
+    (events, connected, disconnected)
+}

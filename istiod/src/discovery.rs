@@ -1,0 +1,81 @@
+//! The pipeline as the xDS server sees it.
+
+use crate::pipeline::ProxyEvent;
+use ads::{ConnectError, Discovery, Peer, Rejection, Subscription};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{mpsc, oneshot};
+use xds::ProxyId;
+use xds_api::envoy::config::core::v3::Node;
+use xds_wire::ResourceType;
+
+/// What proxies have refused and not accepted since, by proxy and type.
+pub type Rejections = BTreeMap<(Arc<str>, ResourceType), Rejection>;
+
+/// The sending end of the pipeline, and the memory of refusals.
+pub struct Front {
+    proxies: mpsc::UnboundedSender<ProxyEvent>,
+    next: AtomicU64,
+    rejections: Mutex<Rejections>,
+}
+
+impl Front {
+    /// The front of the pipeline that reads `proxies`.
+    pub fn new(proxies: mpsc::UnboundedSender<ProxyEvent>) -> Self {
+        Self { proxies, next: AtomicU64::new(0), rejections: Mutex::default() }
+    }
+
+    /// What proxies refuse at present.
+    pub fn rejections(&self) -> Rejections {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rejections> {
+        self.rejections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the pipeline when the connection is gone.
+struct Guard {
+    id: ProxyId,
+    proxies: mpsc::UnboundedSender<ProxyEvent>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // The pipeline outlives its connections except when the process ends.
+        drop(self.proxies.send(ProxyEvent::Disconnected(self.id)));
+    }
+}
+
+impl Discovery for Front {
+    fn connect(&self, node: Node, _peer: Peer) -> Pin<Box<dyn Future<Output = Result<Subscription, ConnectError>> + Send + '_>> {
+        Box::pin(async move {
+            let traits = xds::parse_node(&node).map_err(|error| ConnectError::InvalidNode(error.0))?;
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let (reply, view) = oneshot::channel();
+            let guard = Guard { id, proxies: self.proxies.clone() };
+            let gone = |_| ConnectError::NotReady("the control plane is going down".to_string());
+            self.proxies.send(ProxyEvent::Connected { id, traits: Box::new(traits), reply }).map_err(|error| gone(drop(error)))?;
+            let view = view.await.map_err(|error| gone(drop(error)))?;
+            Ok(Subscription { view, guard: Box::new(guard) })
+        })
+    }
+
+    fn rejected(&self, rejection: Rejection) {
+        let objects: Vec<String> = rejection.origins.iter().map(ToString::to_string).collect();
+        tracing::warn!(proxy = %rejection.proxy, kind = %rejection.kind, objects = ?objects, "refused: {}", rejection.message);
+        self.lock().insert((rejection.proxy.clone(), rejection.kind), rejection);
+    }
+
+    fn recovered(&self, proxy: &str, kind: ResourceType) {
+        self.lock().remove(&(Arc::from(proxy), kind));
+    }
+}

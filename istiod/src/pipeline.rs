@@ -1,0 +1,156 @@
+//! The task that owns the state: it waits for inputs, takes one turn with all that have come, and tells the proxies.
+
+use config::{Change, Event, Store};
+use model::{ProxyTraits, Snapshot};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use xds::{Input, ProxyId, State, Statistics};
+use xds_wire::View;
+
+/// What a connection says to the pipeline.
+pub enum ProxyEvent {
+    /// Serve this proxy; the answer comes with its first view.
+    Connected {
+        /// The connection.
+        id: ProxyId,
+        /// What the proxy said of itself.
+        traits: Box<ProxyTraits>,
+        /// Where its views are expected.
+        reply: oneshot::Sender<watch::Receiver<Arc<View>>>,
+    },
+    /// The connection is gone.
+    Disconnected(ProxyId),
+}
+
+/// What others may look at: one consistent cut after a turn.
+#[derive(Clone, Default)]
+pub struct Published {
+    /// The objects.
+    pub store: Store,
+    /// What they mean.
+    pub snapshot: Snapshot,
+    /// The work done so far.
+    pub statistics: Statistics,
+    /// How many classes there are.
+    pub classes: usize,
+    /// How many rows stand in overlays of classes.
+    pub overlay_rows: usize,
+    /// Whether every source has sent what existed when it started.
+    pub synced: bool,
+}
+
+/// The state with its two ends.
+pub struct Pipeline {
+    state: State,
+    events: mpsc::Receiver<Vec<Event>>,
+    proxies: mpsc::UnboundedReceiver<ProxyEvent>,
+    views: BTreeMap<ProxyId, watch::Sender<Arc<View>>>,
+    waiting: Vec<(ProxyId, oneshot::Sender<watch::Receiver<Arc<View>>>)>,
+    unsynced: usize,
+    published: watch::Sender<Arc<Published>>,
+}
+
+impl Pipeline {
+    /// A pipeline that serves nothing before `sources` sources have synced.
+    pub fn new(
+        state: State,
+        events: mpsc::Receiver<Vec<Event>>,
+        proxies: mpsc::UnboundedReceiver<ProxyEvent>,
+        sources: usize,
+        published: watch::Sender<Arc<Published>>,
+    ) -> Self {
+        Self { state, events, proxies, views: BTreeMap::new(), waiting: Vec::new(), unsynced: sources, published }
+    }
+
+    /// Takes turns until both ends are gone.
+    pub async fn run(mut self) {
+        self.publish();
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                events = self.events.recv() => match events {
+                    Some(events) => self.take_events(events, &mut batch),
+                    None => return,
+                },
+                // Held back until there is something to serve: an empty answer would take everything away.
+                event = self.proxies.recv(), if self.unsynced == 0 => match event {
+                    Some(event) => self.take_proxy(event, &mut batch),
+                    None => return,
+                },
+            }
+            // Whatever else has come meanwhile belongs to the same turn: a storm of changes costs few of them.
+            while let Ok(events) = self.events.try_recv() {
+                self.take_events(events, &mut batch);
+            }
+            while self.unsynced == 0
+                && let Ok(event) = self.proxies.try_recv()
+            {
+                self.take_proxy(event, &mut batch);
+            }
+            self.turn(batch);
+        }
+    }
+
+    fn take_events(&mut self, events: Vec<Event>, batch: &mut Vec<Input>) {
+        for event in events {
+            match &event.change {
+                Change::Synced => self.unsynced = self.unsynced.saturating_sub(1),
+                Change::Findings { diagnostics, .. } => diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}")),
+                _ => {}
+            }
+            batch.push(Input::Event(event));
+        }
+    }
+
+    fn take_proxy(&mut self, event: ProxyEvent, batch: &mut Vec<Input>) {
+        match event {
+            ProxyEvent::Connected { id, traits, reply } => {
+                self.waiting.push((id, reply));
+                batch.push(Input::Connected(id, traits));
+            }
+            ProxyEvent::Disconnected(id) => {
+                self.views.remove(&id);
+                self.waiting.retain(|(waiting, _)| *waiting != id);
+                batch.push(Input::Disconnected(id));
+            }
+        }
+    }
+
+    fn turn(&mut self, batch: Vec<Input>) {
+        let publication = self.state.turn(batch);
+        let mut replies: BTreeMap<ProxyId, _> = std::mem::take(&mut self.waiting).into_iter().collect();
+        for (id, view) in publication.views {
+            if let Some(sender) = self.views.get(&id) {
+                sender.send_replace(view);
+            } else if let Some(reply) = replies.remove(&id) {
+                let (sender, receiver) = watch::channel(view);
+                // A connection that is gone by now says so itself, by dropping its guard.
+                if reply.send(receiver).is_ok() {
+                    self.views.insert(id, sender);
+                }
+            }
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let state = &self.state;
+        self.published.send_replace(Arc::new(Published {
+            store: state.store().clone(),
+            snapshot: state.snapshot().clone(),
+            statistics: state.statistics(),
+            classes: state.classes().len(),
+            overlay_rows: overlay_rows(state),
+            synced: self.unsynced == 0,
+        }));
+    }
+}
+
+fn overlay_rows(state: &State) -> usize {
+    let views = state.classes().values().map(|class| &class.view);
+    views.flat_map(|view| xds_wire::ResourceType::ALL.map(|kind| view.of(kind).overlay_rows())).sum()
+}
+

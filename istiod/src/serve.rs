@@ -1,0 +1,73 @@
+//! Joins the two ends: sources into the pipeline, the pipeline to proxies, and a window onto all of it.
+
+use crate::{
+    arguments::Discovery,
+    discovery::Front,
+    pipeline::{Pipeline, Published},
+    sources, web,
+};
+use ads::Connections;
+use anyhow::Context;
+use base::DomainSuffix;
+use std::sync::Arc;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+
+/// Runs until the process is asked to end.
+pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
+    let (events, events_in) = mpsc::channel(64);
+    let (proxies, proxies_in) = mpsc::unbounded_channel();
+    let (published, readable) = watch::channel(Arc::new(Published::default()));
+    let sources = sources::start(&arguments, &events)?;
+
+    let state = xds::State::new(DomainSuffix::new(&arguments.domain));
+    let pipeline = Pipeline::new(state, events_in, proxies_in, sources, published);
+    // A thread of its own: a turn is pure computation, and must not keep a connection waiting.
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    std::thread::Builder::new().name("pipeline".to_string()).spawn(move || runtime.block_on(pipeline.run()))?;
+
+    let front = Arc::new(Front::new(proxies));
+    let connections = Connections::default();
+    let metrics = observability::Metrics::new();
+    let window = web::Window { readable, front: front.clone(), connections: connections.clone(), metrics: metrics.clone() };
+    for address in [&arguments.http_addr, &arguments.monitoring_addr] {
+        if let Some(listener) = listen(address).await? {
+            tokio::spawn(web::serve(listener, window.clone()));
+        }
+    }
+    let options = ads::Options { registry: metrics.registry().clone(), ..ads::Options::default() };
+    match listen(&arguments.grpc_addr).await? {
+        Some(listener) => ads::serve(listener, front, options, connections, ended()).await?,
+        None => ended().await,
+    }
+    // Kept until here: the pipeline ends when the last sender of events is gone.
+    drop(events);
+    Ok(())
+}
+
+/// Listens at Istio's form of an address, in which `:8080` means all interfaces; empty means not at all.
+async fn listen(address: &str) -> anyhow::Result<Option<TcpListener>> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_string() };
+    let listener = TcpListener::bind(&full).await.with_context(|| format!("cannot listen on {full}; is another istiod running there?"))?;
+    tracing::info!("listening on {}", listener.local_addr()?);
+    Ok(Some(listener))
+}
+
+/// Resolves when the process is asked to end.
+async fn ended() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(interrupt.await),
+    }
+}

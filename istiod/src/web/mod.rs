@@ -1,0 +1,40 @@
+//! The window onto the control plane: readiness, metrics and Istio's debug pages.
+//!
+//! One file for each group of pages; all read the cut that the pipeline published last, and none can change anything.
+
+mod metrics;
+mod ready;
+
+use crate::{discovery::Front, pipeline::Published};
+use ads::Connections;
+use axum::Router;
+use std::sync::Arc;
+use tokio::{net::TcpListener, sync::watch};
+
+/// Everything that pages may look at.
+#[derive(Clone)]
+pub struct Window {
+    /// The newest cut.
+    pub readable: watch::Receiver<Arc<Published>>,
+    /// What proxies refuse.
+    pub front: Arc<Front>,
+    /// Who is connected.
+    pub connections: Connections,
+    /// The metrics of the process.
+    pub metrics: observability::Metrics,
+}
+
+impl Window {
+    /// The newest cut.
+    pub fn published(&self) -> Arc<Published> {
+        self.readable.borrow().clone()
+    }
+}
+
+/// Serves all pages until the process ends.
+pub async fn serve(listener: TcpListener, window: Window) {
+    let router = Router::new().merge(ready::routes()).merge(metrics::routes()).with_state(window);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("the debug pages are not served any more: {error}");
+    }
+}
