@@ -1,5 +1,8 @@
 //! Every kind of diagnostic of the decoder, with its line and path.
 
+// Helpers of tests may panic like the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use base::{ClusterId, Diagnostic};
 use config::{
     Change,

@@ -1,5 +1,8 @@
 //! What the file source makes of contents that come, break, move and go.
 
+// Helpers of tests may panic like the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use base::{ClusterId, Level};
 use config::{
     Change,

@@ -1,5 +1,8 @@
 //! A real folder: what is read, and what each way of saving a file leads to.
 
+// Helpers of tests may panic like the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use base::ClusterId;
 use config::{
     Change, Event,

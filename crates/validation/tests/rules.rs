@@ -1,5 +1,8 @@
 //! For each kind an object that is right, and changes of it that are wrong: which field is named, and what is said.
 
+// Helpers of tests may panic like the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use istio_api::{Kind, Metadata, decode};
 use serde_json::Value;
 

@@ -206,7 +206,7 @@ impl FileSet {
         if !file.vanished {
             all.extend(file.claims.iter().filter_map(|((key, position), claim)| self.duplicate(name, key, *position, claim)));
         }
-        all.sort_by(|a, b| line(a).cmp(&line(b)));
+        all.sort_by_key(line);
         all
     }
 
