@@ -3,6 +3,7 @@
 use super::connection_pool::{self, circuit_breakers, unlimited};
 use super::draft::ClusterDraft;
 use super::inputs::{ClusterMeshDefaults, IpFamilies};
+use super::metadata;
 use super::outbound::dynamic_forward_proxy;
 use crate::tls;
 use istio_api::Duration;
@@ -61,7 +62,9 @@ pub(super) fn passthrough_bind(families: IpFamilies) -> BindConfig {
 
 /// [`BLACK_HOLE_CLUSTER`]
 pub fn blackhole_cluster(mesh: &ClusterMeshDefaults) -> Cluster {
-    ClusterDraft::new(BLACK_HOLE_CLUSTER, None, DiscoveryType::Static, mesh.connect_timeout).finish()
+    let mut draft = ClusterDraft::new(BLACK_HOLE_CLUSTER, None, DiscoveryType::Static, mesh.connect_timeout);
+    draft.cluster.metadata = metadata::in_place_of_service(BLACK_HOLE_CLUSTER);
+    draft.finish()
 }
 
 fn passthrough(name: &str, mesh: &ClusterMeshDefaults, pool: Option<&ConnectionPoolSettings>) -> ClusterDraft {
@@ -69,6 +72,7 @@ fn passthrough(name: &str, mesh: &ClusterMeshDefaults, pool: Option<&ConnectionP
     draft.cluster.lb_policy = LbPolicy::ClusterProvided.into();
     draft.use_client_protocol();
     draft.common_http().idle_timeout = Some(PASSTHROUGH_IDLE_TIMEOUT.0.into());
+    draft.cluster.metadata = metadata::in_place_of_service(name);
     connection_pool::apply(&mut draft, mesh, pool, None);
     draft
 }

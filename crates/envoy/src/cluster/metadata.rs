@@ -1,11 +1,12 @@
 //! What a cluster says about itself under the key `istio`.
 
 use super::inputs::{ClusterMetadata, OutboundClusterInputs, ServiceMetadata};
+use crate::access_log::SERVICE_METADATA_NAMESPACE;
 use base::ObjectRef;
 use istio_api::networking::destination_rule::ClientTlsMode;
 use std::collections::BTreeMap;
 use xds_api::envoy::config::core::v3::Metadata;
-use xds_api::google::protobuf::{Struct, Value};
+use xds_api::google::protobuf::{Struct, Value, value::Kind};
 
 /// The path of a DestinationRule in the API, by which tools find the rule of a cluster.
 pub fn destination_rule_path(rule: &ObjectRef) -> String {
@@ -20,10 +21,30 @@ pub(super) fn services(services: &[ServiceMetadata<'_>]) -> Value {
     services.iter().map(entry).collect::<Vec<_>>().into()
 }
 
-/// Metadata of these fields; none without any.
+/// Metadata of these fields; none without any. The first service stands once more in a namespace of its own.
 pub(super) fn istio(fields: BTreeMap<String, Value>) -> Option<Metadata> {
-    let of = |fields| Metadata { filter_metadata: BTreeMap::from([("istio".to_owned(), Struct { fields })]), ..Metadata::default() };
-    (!fields.is_empty()).then(|| of(fields))
+    if fields.is_empty() {
+        return None;
+    }
+    let service = first_service(&fields).map(|service| (SERVICE_METADATA_NAMESPACE.to_owned(), service));
+    let namespaces = service.into_iter().chain([("istio".to_owned(), Struct { fields })]);
+    Some(Metadata { filter_metadata: namespaces.collect(), ..Metadata::default() })
+}
+
+fn first_service(fields: &BTreeMap<String, Value>) -> Option<Struct> {
+    match fields.get("services")?.kind.as_ref()? {
+        Kind::ListValue(list) => match list.values.first()?.kind.as_ref()? {
+            Kind::StructValue(service) => Some(service.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The metadata of a cluster without service: metrics name the cluster in place of the service.
+pub(super) fn in_place_of_service(cluster: &str) -> Option<Metadata> {
+    let service = Struct::from_iter([("name", cluster)]);
+    Some(Metadata { filter_metadata: BTreeMap::from([(SERVICE_METADATA_NAMESPACE.to_owned(), service)]), ..Metadata::default() })
 }
 
 /// The metadata of an outbound cluster.

@@ -95,9 +95,10 @@ fn without_a_rule_a_cluster_has_auto_mtls_and_no_limits() {
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": { "thresholds": [{ "max_connections": max, "max_pending_requests": max, "max_requests": max, "max_retries": max }] },
         "common_lb_config": { "healthy_panic_threshold": {} },
-        "metadata": { "filter_metadata": { "istio": { "services": [
-            { "host": "cart.shop.svc.cluster.local", "name": "cart", "namespace": "shop" }
-        ] } } }
+        "metadata": { "filter_metadata": {
+            "istio": { "services": [{ "host": "cart.shop.svc.cluster.local", "name": "cart", "namespace": "shop" }] },
+            "istio.service": { "host": "cart.shop.svc.cluster.local", "name": "cart", "namespace": "shop" }
+        } }
     });
     assert_eq!(without_tls, expected);
     let matches = &cluster["transport_socket_matches"];

@@ -3,12 +3,8 @@
 
 use base::PortNumber;
 
-/// The cluster that drops what is sent to it.
-pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
-/// The cluster of outbound traffic for hosts that the mesh does not know: it goes where the client wanted.
-pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
-/// The cluster of inbound traffic for ports that no service has.
-pub const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
+pub use crate::cluster::{BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, PASSTHROUGH_CLUSTER};
+
 /// The cluster of destinations without a host, which only invalid Gateway API back ends have.
 pub const UNKNOWN_SERVICE_CLUSTER: &str = "UnknownService";
 /// The name of routes that no user wrote.
