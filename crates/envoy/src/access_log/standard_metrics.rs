@@ -89,12 +89,11 @@ fn tcp_opened(tags: &[Tag]) -> Config {
 }
 
 fn tcp_closed(tags: &[Tag]) -> Config {
-    let bytes = |name, operator: &str| Counter { stat: Some(stat(name, tags)), value_format: operator.to_string(), value_fixed: None };
     Config {
         counters: vec![
             count("tcp_connections_closed_total", tags),
-            bytes("tcp_sent_bytes_total", "%BYTES_SENT%"),
-            bytes("tcp_received_bytes_total", "%BYTES_RECEIVED%"),
+            add("tcp_sent_bytes_total", "%BYTES_SENT%", tags),
+            add("tcp_received_bytes_total", "%BYTES_RECEIVED%", tags),
         ],
         ..Default::default()
     }
@@ -102,6 +101,10 @@ fn tcp_closed(tags: &[Tag]) -> Config {
 
 fn count(name: &str, tags: &[Tag]) -> Counter {
     Counter { stat: Some(stat(name, tags)), value_fixed: Some(1.into()), value_format: String::new() }
+}
+
+fn add(name: &str, operator: &str, tags: &[Tag]) -> Counter {
+    Counter { stat: Some(stat(name, tags)), value_format: operator.to_string(), value_fixed: None }
 }
 
 fn histogram(name: &str, unit: Unit, operator: &str, tags: &[Tag]) -> Histogram {

@@ -4,4 +4,5 @@ pub mod cors;
 pub mod fault;
 pub mod grpc_stats;
 pub mod grpc_web;
+pub mod peer_metadata;
 pub mod router;
