@@ -93,6 +93,19 @@ spec:
 }
 
 #[test]
+fn an_object_is_used_without_an_unknown_field_unless_it_is_a_policy() {
+    let (objects, found) = findings(&format!("{GOOD}extra: 1\n"));
+    let rest = "only apiVersion, kind, metadata, spec and status can stand here";
+    assert_eq!((objects, found), (1, vec![format!("7 IST0106 extra: unknown field \"extra\"; {rest}")]));
+    let (objects, found) = findings(&GOOD.replace("  http", "  priority: 1\n  http"));
+    assert_eq!((objects, found.len()), (1, 1), "{found:?}");
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\nspec: {rules: [{form: []}]}\n";
+    assert_eq!(findings(policy), (0, vec!["4 IST0106 spec.rules[0].form: unknown field \"form\"; did you mean \"from\"?".into()]));
+    let (objects, found) = findings(&GOOD.replace("name: good,", "name: Good,"));
+    assert_eq!((objects, found.len()), (1, 1), "{found:?}");
+}
+
+#[test]
 fn unknown_enum_values_list_the_known_ones() {
     let (_, found) =
         findings("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: x}\nspec: {mtls: {mode: STRCT}}\n");
@@ -121,8 +134,8 @@ fn identity_is_read_as_the_api_server_does() {
             "3 InvalidMetadata metadata.name: VirtualService: metadata.name is missing; every object needs one",
         ),
         (
-            GOOD.replace("name: good,", "name: Good,"),
-            "3 IST0106 metadata.name: \"Good\" is not a valid name; use lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+            GOOD.replace("name: good,", "name: go/od,"),
+            "3 IST0106 metadata.name: \"go/od\" is not a valid name; use lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
         ),
         (
             GOOD.replace("kind: VirtualService", ""),
@@ -141,10 +154,6 @@ fn identity_is_read_as_the_api_server_does() {
             "2 UnknownKind kind: there is no kind VirtualServce in apiVersion networking.istio.io/v1; did you mean VirtualService?",
         ),
         ("- a\n- b\n".into(), "1 NotAnObject : a document must be an object with apiVersion, kind and metadata, but it is a list"),
-        (
-            format!("{GOOD}extra: 1\n"),
-            "7 IST0106 extra: unknown field \"extra\"; only apiVersion, kind, metadata, spec and status can stand here",
-        ),
         (
             GOOD.replace("  hosts: [good]\n", "  hosts: [good]\n  hosts: [bad]\n"),
             "6 DuplicateKey spec.hosts: the key stands here a second time in the same mapping; remove one",

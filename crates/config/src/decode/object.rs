@@ -7,7 +7,7 @@ use super::{
     schema::{Finding, UnknownFields, Walk},
     tree::{Node, Path, Value, duplicate_keys},
 };
-use base::{Diagnostic, Namespace};
+use base::{Diagnostic, Level, Namespace};
 use istio_api::{AnyObject, Kind, Metadata, Object};
 use serde_json::{Map, Value as Json, json};
 use std::sync::{Arc, LazyLock};
@@ -113,9 +113,10 @@ impl Decoded {
         let code = if kind.is_kubernetes() { "InvalidObject" } else { "IST0106" };
         let object = read_object(kind, metadata, &node, &mut wrong);
         findings.extend(wrong.into_iter().map(|finding| (code, finding)));
-        let object = object.filter(|_| findings.is_empty());
-        for (code, Finding { field, line, message, .. }) in findings {
-            self.diagnostics.push((line, Diagnostic::error(code, Some(key.object_ref()), field, message)));
+        let object = object.filter(|_| findings.iter().all(|(_, finding)| !finding.fatal));
+        for (code, Finding { field, line, message, level, .. }) in findings {
+            let diagnostic = Diagnostic::error(code, Some(key.object_ref()), field, message);
+            self.diagnostics.push((line, Diagnostic { level, ..diagnostic }));
         }
         self.objects.push(Item { key, line: node.line, object, node });
     }
@@ -157,7 +158,13 @@ static METADATA: LazyLock<Json> = LazyLock::new(|| {
 });
 
 fn walk<'a>(kind: Kind, findings: &'a mut Vec<Finding>) -> Walk<'a> {
-    Walk { unknown: if kind.is_kubernetes() { UnknownFields::Skip } else { UnknownFields::Refuse }, findings }
+    let unknown = match kind.group() {
+        _ if kind.is_kubernetes() => UnknownFields::Skip,
+        // A policy without one of its conditions would be another policy.
+        "security.istio.io" => UnknownFields::Refuse,
+        _ => UnknownFields::LeaveOut,
+    };
+    Walk { unknown, findings }
 }
 
 fn read_metadata(kind: Kind, node: &Node, findings: &mut Vec<Finding>) -> Option<Metadata> {
@@ -176,15 +183,19 @@ fn identity_of(kind: Kind, mut metadata: Metadata, node: &Node, findings: &mut V
         find("metadata.name", "metadata.name is missing; every object needs one".into());
         return None;
     }
-    if let Some(message) = name_error(kind, &metadata.name) {
-        find("metadata.name", message);
-    }
+    let misspelt = name_error(kind, &metadata.name);
     if !kind.namespaced() {
         metadata.namespace = Namespace::default();
     } else if metadata.namespace.as_str().is_empty() {
         metadata.namespace = Namespace::new("default");
     } else if let Some(message) = namespace_error(metadata.namespace.as_str()) {
         find("metadata.namespace", message);
+    }
+    if let Some(message) = misspelt {
+        // Harmless, though the API server would refuse it.
+        let letters = metadata.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        let finding = Finding::error("metadata.name", line_of(node, "metadata.name"), message);
+        findings.push(if letters { Finding { level: Level::Warning, fatal: false, ..finding } } else { finding });
     }
     Some((ObjectKey { kind, namespace: metadata.namespace.clone(), name: metadata.name.clone() }, metadata))
 }
@@ -195,7 +206,7 @@ fn read_object(kind: Kind, metadata: Metadata, node: &Node, findings: &mut Vec<F
         Some(schema) => strict_body(kind, schema, node, findings),
         None => node.to_json(),
     };
-    if !findings.is_empty() {
+    if findings.iter().any(|finding| finding.fatal) {
         return None;
     }
     match istio_api::decode(kind, metadata, body.clone()) {
@@ -227,7 +238,7 @@ fn strict_body(kind: Kind, schema: &Json, node: &Node, findings: &mut Vec<Findin
             }
             other => {
                 let message = format!("unknown field {other:?}; only apiVersion, kind, metadata, spec and status can stand here");
-                findings.push(Finding::error(path.to_string(), entry.line, message));
+                findings.push(Finding::left_out(path.to_string(), entry.line, message));
             }
         }
     }

@@ -12,8 +12,10 @@ use serde_json::{Map, Value as Json};
 /// One thing that is wrong in a document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
-    /// An error, or a warning where what is wrong is only left out.
+    /// An error, or a warning where what is wrong has no weight.
     pub level: Level,
+    /// Whether the object cannot be used; otherwise only the field is left out.
+    pub fatal: bool,
     /// The path of the field.
     pub field: String,
     /// The line in the document, counted from 1.
@@ -23,17 +25,25 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// An error at `line` of the document.
+    /// An error at `line` of the document, because of which the object cannot be used.
     pub fn error(field: impl Into<String>, line: usize, message: impl Into<String>) -> Self {
-        Self { level: Level::Error, field: field.into(), line, message: message.into() }
+        Self { level: Level::Error, fatal: true, field: field.into(), line, message: message.into() }
+    }
+
+    /// An error at `line` of the document, because of which the field is left out.
+    pub fn left_out(field: impl Into<String>, line: usize, message: impl Into<String>) -> Self {
+        Self { fatal: false, ..Self::error(field, line, message) }
     }
 }
 
 /// What to do with a field that the schema does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UnknownFields {
-    /// An error, as the API server does with `fieldValidation: Strict`.
+    /// An error for which the object is refused, as the API server does with `fieldValidation: Strict`.
     Refuse,
+    /// An error, but the object is used without the field, as the API server does otherwise; so an object that was
+    /// written for a newer version still works.
+    LeaveOut,
     /// A warning.
     Warn,
     /// Left out silently, for messages of which we know only the fields that we read.
@@ -138,9 +148,10 @@ impl Walk<'_> {
     }
 
     fn unknown_field(&mut self, entry: &Entry, properties: &Map<String, Json>, path: &Path<'_>) {
-        let level = match self.unknown {
-            UnknownFields::Refuse => Level::Error,
-            UnknownFields::Warn => Level::Warning,
+        let (level, fatal) = match self.unknown {
+            UnknownFields::Refuse => (Level::Error, true),
+            UnknownFields::LeaveOut => (Level::Error, false),
+            UnknownFields::Warn => (Level::Warning, false),
             UnknownFields::Skip => return,
         };
         let message = match nearest(&entry.key, properties.keys().map(String::as_str)) {
@@ -151,7 +162,7 @@ impl Walk<'_> {
                 format!("unknown field {:?}; known here: {}", entry.key, names.join(", "))
             }
         };
-        self.findings.push(Finding { level, ..Finding::error(path.to_string(), entry.line, message) });
+        self.findings.push(Finding { level, fatal, ..Finding::error(path.to_string(), entry.line, message) });
     }
 
     /// At most one field of each group of `x-oneof` may be set.

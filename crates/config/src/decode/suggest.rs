@@ -14,20 +14,24 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance: letters inserted, removed or replaced.
+/// Letters inserted, removed, replaced or swapped with their neighbour (optimal string alignment).
 fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.iter().enumerate() {
         let mut next = vec![i + 1];
-        for (b, window) in to.chars().zip(row.windows(2)) {
-            let (replaced, removed) = match window {
-                [left, above] => (left + usize::from(a != b), above + 1),
-                _ => continue,
-            };
-            let inserted = next.last().map_or(removed, |left| left + 1);
-            next.push(replaced.min(removed).min(inserted));
+        for (j, b) in to.iter().enumerate() {
+            let replaced = at(&row, j) + usize::from(a != b);
+            let mut least = replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let swapped = i > 0 && j > 0 && from.get(i - 1) == Some(b) && to.get(j - 1) == Some(a);
+            if swapped {
+                least = least.min(at(&before, j - 1) + 1);
+            }
+            next.push(least);
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
 }
