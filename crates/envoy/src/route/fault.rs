@@ -21,7 +21,6 @@ fn delay(delay: &Delay) -> Option<FaultDelay> {
     Some(FaultDelay {
         percentage: Some(delay.percentage.as_ref().map_or_else(whole_percents, millionths)),
         fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(duration.0.into())),
-        ..Default::default()
     })
 }
 

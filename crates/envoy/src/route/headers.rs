@@ -31,7 +31,6 @@ impl HeaderChanges {
 }
 
 fn additions(operations: &HeaderOperations) -> Vec<HeaderValueOption> {
-    let options = |pairs, action| options(pairs, action);
     options(&operations.set, HeaderAppendAction::OverwriteIfExistsOrAdd)
         .chain(options(&operations.add, HeaderAppendAction::AppendIfExistsOrAdd))
         .collect()
