@@ -13,6 +13,10 @@ help: ## this list
 run: build envoy ## istiod, stock Envoys and a small shop on this machine; ends with Ctrl-C
 	@$(BINARIES)/demo --config samples/shop --envoy $(ENVOY)
 
+.PHONY: check-demo
+check-demo: build envoy ## what `make run` promises, checked without a person, in less than a minute
+	@$(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY)
+
 .PHONY: build
 build: ## the binaries, into $(BINARIES); PROFILE=release for measurements
 	@cargo build --profile $(PROFILE) --package istiod --package shop

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use super::load;
+use super::log_lines::find_message;
 use super::mesh::{Mesh, Parts};
 use super::outage::Totals;
 use super::record::{Record, ServiceVersion, Summary, summarize};
@@ -93,8 +94,8 @@ impl Check {
         let start = Instant::now();
         let diagnostic = loop {
             let log = std::fs::read_to_string(self.mesh.istiod.log())?;
-            if let Some(line) = log.lines().find(|line| line.contains("routing.yaml")) {
-                break line.to_owned();
+            if let Some(message) = find_message(&log, "routing.yaml") {
+                break message;
             }
             ensure!(start.elapsed() < EDIT_TIMEOUT, "istiod's log does not mention the broken routing.yaml");
             self.send(5).await;
@@ -103,7 +104,7 @@ impl Check {
         ensure!(summary.failures == 0, "requests fail since routing.yaml is broken: {:?}", summary.last_failure);
         ensure!(share(&summary, "catalog", "v2") > 99.9, "the last good routing.yaml is not obeyed while it is broken");
         std::fs::write(&path, whole)?;
-        println!("  broken file: traffic goes on, and istiod says: {}", diagnostic.trim());
+        println!("  broken file: traffic goes on, and istiod says: {diagnostic}");
         Ok(())
     }
 

@@ -64,8 +64,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     };
     println!("gateway {}  page {}", live.gateway, live.page);
     let outcome = live.until_ended(&options.config.to_string_lossy()).await;
-    live.mesh.stop().await;
+    // Before the stop: requests that are cut off by it are no failures.
     let (total, failed) = live.records.borrow().totals();
+    live.mesh.stop().await;
     println!("ended; {total} requests, {failed} failed");
     outcome
 }

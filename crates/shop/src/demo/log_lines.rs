@@ -45,13 +45,33 @@ impl LogLines {
         self.unfinished = rest.to_owned();
         for line in complete.lines().map(without_colours) {
             if line.contains("WARN") || line.contains("ERROR") || line.contains("panicked") {
-                self.warnings.push_back(line);
+                let warning = short(&line);
+                // Two parts of istiod may say the same; once is enough.
+                if !self.warnings.back().is_some_and(|last| last.starts_with(&warning)) {
+                    self.warnings.push_back(warning);
+                }
             }
         }
         while self.warnings.len() > KEPT {
             self.warnings.pop_front();
         }
     }
+}
+
+/// Time of day and message of a line `DATE-TIME LEVEL SCOPE: MESSAGE`; a line of another form stays as it is.
+fn short(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let time = words.next().and_then(|word| word.split_once('T')).and_then(|(_, time)| time.split('.').next());
+    let message = line.split_once(": ").map(|(_, message)| message);
+    match (time, message) {
+        (Some(time), Some(message)) => format!("{time} {message}"),
+        _ => line.to_owned(),
+    }
+}
+
+/// The first message in `log` that mentions `what`, without the marks of the log.
+pub fn find_message(log: &str, what: &str) -> Option<String> {
+    log.lines().map(without_colours).find(|line| line.contains(what)).map(|line| short(&line))
 }
 
 fn without_colours(line: &str) -> String {
@@ -67,9 +87,9 @@ mod tests {
     #[test]
     fn only_whole_warnings_are_kept() {
         let mut log = LogLines::new(PathBuf::new());
-        log.accept("1 INFO hello\n2 \u{1b}[33mWARN\u{1b}[0m routing.ya");
+        log.accept("2026-01-02T03:04:05.6Z INFO ads: hello\n2026-01-02T03:04:06.7Z \u{1b}[33mWARN\u{1b}[0m config: routing.ya");
         assert_eq!(log.warnings, Vec::<String>::new());
-        log.accept("ml:3: bad\n");
-        assert_eq!(log.warnings, ["2 WARN routing.yaml:3: bad"]);
+        log.accept("ml:3: bad\n2026-01-02T03:04:06.8Z  WARN other: routing.yaml:3: bad\n");
+        assert_eq!(log.warnings, ["03:04:06 routing.yaml:3: bad"]);
     }
 }
