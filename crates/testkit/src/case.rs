@@ -1,0 +1,189 @@
+//! A case: one concern of the mesh, as a folder that reads like documentation.
+
+use crate::{call::CallFile, projection::Print};
+use anyhow::{Context, Result};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+/// One folder.
+pub struct Case {
+    /// Its path below `tests/cases`, `route/header-match`.
+    pub name: String,
+    /// Where it is.
+    pub folder: PathBuf,
+    /// `case.yaml`
+    pub file: CaseFile,
+    /// `calls.yaml`; empty if there is none.
+    pub calls: Vec<CallFile>,
+}
+
+/// `case.yaml`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseFile {
+    /// What the case shows, in one sentence.
+    pub purpose: String,
+    /// Whose configuration is looked at.
+    pub proxy: Proxy,
+    /// What of it is kept in `expected/`.
+    #[serde(default)]
+    pub print: Print,
+    /// Names that the network's DNS server knows, for proxies that ask one.
+    #[serde(default)]
+    pub dns: BTreeMap<String, IpAddr>,
+    /// A part of the text of each diagnostic that the input must cause; no others may appear.
+    #[serde(default)]
+    pub findings: Vec<String>,
+}
+
+/// A proxy, in the words of its node metadata.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// `sidecar` or `router`.
+    #[serde(rename = "type")]
+    pub kind: ProxyKind,
+    /// The name of its pod.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// The namespace of its pod.
+    pub namespace: String,
+    /// The address of its pod.
+    #[serde(default = "default_ip")]
+    pub ip: IpAddr,
+    /// The labels of its pod.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Any other metadata of the node.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// Where it runs.
+    #[serde(default)]
+    pub locality: Option<Value>,
+}
+
+/// The first part of a node id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyKind {
+    /// Beside a workload.
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+fn default_name() -> String {
+    "client".to_owned()
+}
+
+fn default_ip() -> IpAddr {
+    Ipv4Addr::new(127, 0, 10, 1).into()
+}
+
+impl Proxy {
+    /// The node as Envoy sends it, in proto JSON.
+    pub fn node(&self) -> Value {
+        let kind = match self.kind {
+            ProxyKind::Sidecar => "sidecar",
+            ProxyKind::Router => "router",
+        };
+        let Self { name, namespace, ip, .. } = self;
+        let mut metadata = Map::from_iter([
+            ("CLUSTER_ID".to_owned(), json!("Kubernetes")),
+            ("INSTANCE_IPS".to_owned(), json!(ip.to_string())),
+            ("LABELS".to_owned(), json!(self.labels)),
+            ("NAME".to_owned(), json!(name)),
+            ("NAMESPACE".to_owned(), json!(namespace)),
+        ]);
+        metadata.extend(self.metadata.clone());
+        let mut node = json!({
+            "id": format!("{kind}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"),
+            "cluster": format!("{name}.{namespace}"),
+            "metadata": metadata,
+        });
+        if let (Some(locality), Some(node)) = (&self.locality, node.as_object_mut()) {
+            node.insert("locality".to_owned(), locality.clone());
+        }
+        node
+    }
+
+    /// Whether nothing redirects its traffic, so that clients address its listeners.
+    pub fn is_addressed(&self) -> bool {
+        self.kind == ProxyKind::Router || self.metadata.get("INTERCEPTION_MODE").is_some_and(|mode| mode == "NONE")
+    }
+
+    /// Whether it gets certificates from an agent; a bare Envoy cannot play such a proxy.
+    pub fn has_agent(&self) -> bool {
+        self.metadata.contains_key("ISTIO_VERSION")
+    }
+}
+
+impl Case {
+    /// Reads one folder.
+    ///
+    /// # Errors
+    /// If a file is missing or is not what it should be.
+    pub fn read(root: &Path, folder: &Path) -> Result<Self> {
+        let name = folder.strip_prefix(root)?.to_string_lossy().into_owned();
+        let file = read_yaml(&folder.join("case.yaml"))?;
+        let calls = folder.join("calls.yaml");
+        let calls = if calls.exists() { read_yaml(&calls)? } else { Vec::new() };
+        Ok(Self { name, folder: folder.to_owned(), file, calls })
+    }
+
+    /// The objects of the case, as the user would apply them.
+    ///
+    /// # Errors
+    /// If the file is missing.
+    pub fn input(&self) -> Result<Vec<u8>> {
+        let path = self.folder.join("input.yaml");
+        fs::read(&path).with_context(|| path.display().to_string())
+    }
+}
+
+/// The folder of all cases.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases")
+}
+
+/// All cases by name; with the environment variable `CASE`, those whose name contains it.
+///
+/// # Errors
+/// If a case cannot be read.
+pub fn all() -> Result<Vec<Case>> {
+    let root = root();
+    let mut folders = Vec::new();
+    find(&root, &mut folders)?;
+    folders.sort();
+    let mut cases = folders.iter().map(|folder| Case::read(&root, folder)).collect::<Result<Vec<_>>>()?;
+    if let Ok(wanted) = std::env::var("CASE") {
+        cases.retain(|case| case.name.contains(&wanted));
+    }
+    anyhow::ensure!(!cases.is_empty(), "no case below {}", root.display());
+    Ok(cases)
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if folder.join("case.yaml").exists() {
+        found.push(folder.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,53 @@
+//! Envoy's admin page, over its Unix socket.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, StatusCode, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::{collections::BTreeMap, path::PathBuf};
+use tokio::net::UnixStream;
+
+/// Where the page is.
+pub struct Admin {
+    /// The socket.
+    pub socket: PathBuf,
+}
+
+impl Admin {
+    /// Whether Envoy has got all its first configuration.
+    pub async fn is_ready(&self) -> bool {
+        self.get("/ready").await.is_ok()
+    }
+
+    /// The number of requests (connections, for TCP) that each cluster's endpoints have got.
+    ///
+    /// # Errors
+    /// If the page does not answer.
+    pub async fn requests(&self) -> Result<BTreeMap<String, u64>> {
+        let page: Value = serde_json::from_slice(&self.get("/clusters?format=json").await?)?;
+        let clusters = page.get("cluster_statuses").and_then(Value::as_array).context("no cluster_statuses")?;
+        let mut requests = BTreeMap::new();
+        for cluster in clusters {
+            let name = cluster.get("name").and_then(Value::as_str).unwrap_or_default();
+            let hosts = cluster.get("host_statuses").and_then(Value::as_array).into_iter().flatten();
+            let stats = hosts.flat_map(|host| host.get("stats").and_then(Value::as_array).into_iter().flatten());
+            let totals = stats.filter(|stat| stat.get("name").is_some_and(|name| name == "rq_total"));
+            let total: u64 = totals.filter_map(|stat| stat.get("value")?.as_str()?.parse::<u64>().ok()).sum();
+            *requests.entry(name.to_owned()).or_insert(0) += total;
+        }
+        requests.remove("xds-grpc");
+        Ok(requests)
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes> {
+        let stream = UnixStream::connect(&self.socket).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", "admin").body(Empty::<Bytes>::new())?;
+        let response = sender.send_request(request).await?;
+        ensure!(response.status() == StatusCode::OK, "{path} answers {}", response.status());
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+}

@@ -1,0 +1,196 @@
+//! Whether a call through Envoy ended as its case says.
+
+use super::{
+    client::{self, Answer},
+    proxy::Envoy,
+    upstream::{Received, Upstream},
+};
+use crate::call::{CallFile, GoesTo};
+use anyhow::{Context, Result, bail, ensure};
+use simulation::{Call, Resources};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// The cluster without endpoints.
+const BLACK_HOLE: &str = "BlackHoleCluster";
+
+/// One call, and everything that is needed to judge it.
+pub struct Judge<'a> {
+    /// The expectation.
+    pub file: &'a CallFile,
+    /// The call.
+    pub call: &'a Call,
+    /// What Envoy got.
+    pub resources: &'a Resources,
+    /// The endpoints.
+    pub upstream: &'a Upstream,
+    /// The proxy.
+    pub envoy: &'a Envoy,
+}
+
+/// What came of a call, or of several.
+struct Made {
+    answers: Vec<Answer>,
+    received: Vec<Received>,
+    /// Requests by cluster.
+    requests: BTreeMap<String, u64>,
+}
+
+impl Judge<'_> {
+    /// Makes the call and judges it.
+    ///
+    /// # Errors
+    /// If it ended differently.
+    pub async fn call(&self) -> Result<()> {
+        let made = self.make().await?;
+        let file = self.file;
+        match file {
+            CallFile { goes_to: Some(GoesTo::One(cluster)), .. } if cluster == BLACK_HOLE => self.ended(&made)?,
+            CallFile { goes_to: Some(GoesTo::One(cluster)), .. } => self.went_to(&made, &[cluster.clone()])?,
+            CallFile { goes_to: Some(GoesTo::Several(shares)), .. } => self.shared(&made, shares)?,
+            CallFile { redirects_to: Some(location), .. } => {
+                let answer = self.own_answer(&made, file.status.unwrap_or(301))?;
+                let found = answer.headers.get("location");
+                ensure!(found == Some(location), "should be sent to {location}, not {found:?}");
+            }
+            CallFile { responds: Some(status), .. } => drop(self.own_answer(&made, *status)?),
+            CallFile { error: Some(_), .. } => self.ended(&made)?,
+            _ => bail!("nothing is expected of the call"),
+        }
+        self.compare_answers(&made)?;
+        if let Some(wanted) = file.attempts {
+            ensure!(made.received.len() == wanted as usize, "should be tried {wanted} times, not {}", made.received.len());
+        }
+        Ok(())
+    }
+
+    /// Calls, and waits for the copies that Envoy sends without waiting itself.
+    async fn make(&self) -> Result<Made> {
+        let before = self.envoy.admin.requests().await?;
+        self.upstream.take();
+        let mut answers = Vec::new();
+        let times = if matches!(self.file.goes_to, Some(GoesTo::Several(_))) { 200 } else { 1 };
+        for _ in 0..self.file.times.unwrap_or(times) {
+            answers.push(client::call(self.call).await?);
+        }
+        let wanted = answers.len() * (1 + self.file.mirrors.len());
+        let end = Instant::now() + Duration::from_secs(5);
+        while !self.file.mirrors.is_empty() && self.upstream.count() < wanted && Instant::now() < end {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let after = self.envoy.admin.requests().await?;
+        let more = after.into_iter().map(|(cluster, count)| {
+            let earlier = before.get(&cluster).copied().unwrap_or(0);
+            (cluster, count.saturating_sub(earlier))
+        });
+        Ok(Made { answers, received: self.upstream.take(), requests: more.filter(|(_, count)| *count > 0).collect() })
+    }
+
+    /// Every call was answered by an endpoint of one of the clusters, and of no other but the mirrors.
+    fn went_to(&self, made: &Made, clusters: &[String]) -> Result<()> {
+        let told = || format!("{:?}, requests {:?}, received {:?}", made.answers.first(), made.requests, made.received);
+        let allowed: BTreeSet<&String> = clusters.iter().chain(&self.file.mirrors).collect();
+        let found: BTreeSet<&String> = made.requests.keys().collect();
+        ensure!(found == allowed, "should go to {allowed:?}: {}", told());
+        ensure!(!made.received.is_empty(), "no endpoint got it: {}", told());
+        let wanted = self.file.status.unwrap_or(200);
+        for answer in &made.answers {
+            ensure!(answer.failure.is_none(), "no answer: {}", told());
+            ensure!(answer.status.is_none_or(|status| status == wanted), "should be answered with {wanted}: {}", told());
+        }
+        for received in &made.received {
+            self.compare_received(received)?;
+        }
+        Ok(())
+    }
+
+    /// The shares are near those wanted: chance may move them by four standard deviations.
+    fn shared(&self, made: &Made, shares: &BTreeMap<String, u32>) -> Result<()> {
+        let present: Vec<String> = shares.iter().filter(|(_, share)| **share > 0).map(|(cluster, _)| cluster.clone()).collect();
+        self.went_to(made, &present)?;
+        let whole = f64::from(shares.values().sum::<u32>());
+        let calls = made.answers.len() as f64;
+        for (cluster, share) in shares {
+            let part = f64::from(*share) / whole;
+            let wanted = part * calls;
+            let deviation = 4.0 * (calls * part * (1.0 - part)).sqrt();
+            let found = made.requests.get(cluster).copied().unwrap_or(0) as f64;
+            ensure!((found - wanted).abs() <= deviation, "{cluster} should get about {wanted} of {calls}, not {found}");
+        }
+        Ok(())
+    }
+
+    /// Envoy answered itself.
+    fn own_answer<'m>(&self, made: &'m Made, wanted: u16) -> Result<&'m Answer> {
+        let answer = made.answers.first().context("no call was made")?;
+        ensure!(answer.status == Some(wanted), "should be answered with {wanted}, not {answer:?}");
+        ensure!(made.received.is_empty() || self.file.attempts.is_some(), "an endpoint got it: {:?}", made.received);
+        if let Some(body) = &self.file.body {
+            ensure!(answer.body == *body, "the body should be {body:?}, not {:?}", answer.body);
+        }
+        Ok(answer)
+    }
+
+    /// The connection ended without an answer.
+    fn ended(&self, made: &Made) -> Result<()> {
+        let answer = made.answers.first().context("no call was made")?;
+        ensure!(answer.failure.is_some(), "should get no answer, not {answer:?}");
+        ensure!(made.received.is_empty(), "an endpoint got it: {:?}", made.received);
+        Ok(())
+    }
+
+    fn compare_received(&self, received: &Received) -> Result<()> {
+        let Some(wanted) = &self.file.receives else { return Ok(()) };
+        if let Some(path) = &wanted.path {
+            ensure!(*path == received.path, "the path should be {path:?}, not {:?}", received.path);
+        }
+        if let Some(host) = &wanted.host {
+            ensure!(*host == received.host, "the host should be {host:?}, not {:?}", received.host);
+        }
+        compare_headers("of the request", &wanted.headers, &received.headers)
+    }
+
+    fn compare_answers(&self, made: &Made) -> Result<()> {
+        for answer in &made.answers {
+            compare_headers("of the answer", &self.file.answers, &answer.headers)?;
+            let Some(takes) = &self.file.takes else { continue };
+            let (least, most) = range(takes)?;
+            ensure!((least..=most).contains(&answer.took), "should take {takes}, not {:?}", answer.took);
+        }
+        // Kept so that a wrong name in a case is found: every cluster that a case names must exist.
+        let named = match &self.file.goes_to {
+            Some(GoesTo::One(cluster)) => vec![cluster],
+            Some(GoesTo::Several(shares)) => shares.keys().collect(),
+            None => Vec::new(),
+        };
+        for cluster in named {
+            ensure!(self.resources.clusters.contains_key(cluster), "there is no cluster {cluster}");
+        }
+        Ok(())
+    }
+}
+
+fn compare_headers(what: &str, wanted: &BTreeMap<String, Option<String>>, found: &BTreeMap<String, String>) -> Result<()> {
+    for (name, value) in wanted {
+        let found = found.get(&name.to_ascii_lowercase());
+        ensure!(found == value.as_ref(), "the header {name} {what} should be {value:?}, not {found:?}");
+    }
+    Ok(())
+}
+
+/// `200ms-2s`
+fn range(text: &str) -> Result<(Duration, Duration)> {
+    let (least, most) = text.split_once('-').context("`takes` is not <least>-<most>")?;
+    Ok((duration(least)?, duration(most)?))
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    if let Some(milliseconds) = text.strip_suffix("ms") {
+        return Ok(Duration::from_millis(milliseconds.parse()?));
+    }
+    let seconds: f64 = text.strip_suffix('s').context("a duration ends with s or ms")?.parse()?;
+    Ok(Duration::from_secs_f64(seconds))
+}

@@ -1,0 +1,137 @@
+//! Makes one call.
+
+use crate::call::{CALLER, CLIENT};
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use simulation::{Call, Direction, Protocol, Security};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::{Instant, timeout},
+};
+
+/// No call of a case takes so long.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status; `None` for TCP, and if the connection ended without an answer.
+    pub status: Option<u16>,
+    /// By lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// The body, or all bytes of TCP.
+    pub body: String,
+    /// Why there is no answer.
+    pub failure: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Makes the call. A connection that is refused or cut is an answer, too.
+///
+/// # Errors
+/// If the client itself cannot do it, or nothing happens for a long time.
+pub async fn call(call: &Call) -> Result<Answer> {
+    let start = Instant::now();
+    let made = timeout(LIMIT, attempt(call)).await.context("no answer, and no end of the connection")?;
+    let mut answer = match made {
+        Ok(answer) => answer,
+        Err(error) => {
+            let failure = Some(format!("{error:#}"));
+            Answer { status: None, headers: BTreeMap::new(), body: String::new(), failure, took: Duration::ZERO }
+        }
+    };
+    answer.took = start.elapsed();
+    Ok(answer)
+}
+
+async fn attempt(call: &Call) -> Result<Answer> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    // By the source, redirection knows which way a connection goes.
+    match call.direction {
+        Direction::Outbound => socket.bind((CLIENT, 0).into())?,
+        Direction::Inbound => socket.bind((CALLER, 0).into())?,
+        Direction::Direct => {}
+    }
+    let stream: TcpStream = socket.connect(SocketAddr::new(call.address, call.port)).await?;
+    match (call.security, call.protocol) {
+        (Security::Plaintext, Protocol::Tcp) => tcp(stream, b"hello").await,
+        (Security::Plaintext, _) => http(stream, call).await,
+        (_, Protocol::Tcp) => tcp(stream, &client_hello(&call.server_name)).await,
+        _ => bail!("no TLS client"),
+    }
+}
+
+async fn http<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: I, call: &Call) -> Result<Answer> {
+    let mut request = Request::builder().method(call.method.as_str());
+    for (name, value) in &call.headers {
+        request = request.header(name, value);
+    }
+    let response = if call.protocol == Protocol::Http2 {
+        let uri = format!("{}://{}{}", if call.security == Security::Plaintext { "http" } else { "https" }, call.authority, call.path);
+        let request = request.uri(uri).body(Empty::<Bytes>::new())?;
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        sender.send_request(request).await?
+    } else {
+        let request = request.uri(&call.path).header("host", &call.authority).body(Empty::<Bytes>::new())?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        sender.send_request(request).await?
+    };
+    read(response).await
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer> {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    Ok(Answer {
+        status: Some(head.status.as_u16()),
+        headers: headers.collect(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        failure: None,
+        took: Duration::ZERO,
+    })
+}
+
+async fn tcp<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I, first: &[u8]) -> Result<Answer> {
+    stream.write_all(first).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    if bytes.is_empty() {
+        bail!("the connection was closed without a byte");
+    }
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Answer { status: None, headers: BTreeMap::new(), body, failure: None, took: Duration::ZERO })
+}
+
+/// The first message of a TLS handshake with a server name: all that a proxy which does not decrypt looks at.
+fn client_hello(server_name: &str) -> Vec<u8> {
+    fn sized(bytes: &[u8], length_bytes: usize) -> Vec<u8> {
+        let length = bytes.len().to_be_bytes();
+        let prefix = length.get(length.len() - length_bytes..).unwrap_or_default();
+        [prefix, bytes].concat()
+    }
+    let name = [&[0], sized(server_name.as_bytes(), 2).as_slice()].concat();
+    let extension = [&[0, 0], sized(&sized(&name, 2), 2).as_slice()].concat();
+    let extensions = if server_name.is_empty() { Vec::new() } else { extension };
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]); // random
+    hello.push(0); // no session
+    hello.extend(sized(&[0xc0, 0x2b, 0xc0, 0x2f], 2)); // cipher suites
+    hello.extend([1, 0]); // no compression
+    hello.extend(sized(&extensions, 2));
+    let message = [&[1], sized(&hello, 3).as_slice()].concat();
+    [&[22, 3, 1], sized(&message, 2).as_slice()].concat()
+}

@@ -1,0 +1,105 @@
+//! The calls of a case through a real Envoy, which gets its configuration over real ADS.
+//!
+//! Each case has a thread of its own, and that thread, where the system allows it, a network of its own (`network.rs`): there
+//! every address is local, so endpoints, gateways and virtual addresses are those of the case, and the traffic of sidecars is
+//! redirected as in a pod. `discovery.rs` serves the view, `proxy.rs` runs Envoy, `upstream.rs` plays all endpoints,
+//! `client.rs` makes the calls and `check.rs` judges what came of them.
+
+mod admin;
+mod check;
+mod client;
+mod discovery;
+mod dns;
+mod network;
+mod proxy;
+mod upstream;
+
+pub use network::{Network, inside_user_namespace};
+
+use crate::{
+    call::Names,
+    case::Case,
+    mesh,
+    report::Verdict,
+};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use simulation::{Direction, Resources};
+
+/// Makes all calls of the case.
+///
+/// # Errors
+/// If one of them does not end as expected, or Envoy refuses its configuration or does not start.
+pub fn check(case: &Case, network: &Network) -> Result<Verdict> {
+    if let Some(why) = unfit(case, network)? {
+        return Ok(Verdict::Skipped(why));
+    }
+    let in_thread = || {
+        network.enter()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run(case, network))
+    };
+    // A thread that has entered a network stays there until it ends.
+    let ended = std::thread::scope(|scope| scope.spawn(in_thread).join());
+    match ended {
+        Ok(result) => result.map(|()| Verdict::Checked),
+        Err(_) => bail!("the thread of the case ended early"),
+    }
+}
+
+/// Why the case cannot be tried here.
+fn unfit(case: &Case, network: &Network) -> Result<Option<String>> {
+    if case.calls.is_empty() {
+        return Ok(Some("it makes no calls".to_owned()));
+    }
+    if case.file.proxy.has_agent() {
+        return Ok(Some("its proxy needs an agent for certificates".to_owned()));
+    }
+    let Network::Shared(why) = network else { return Ok(None) };
+    if !case.file.proxy.is_addressed() {
+        return Ok(Some(format!("it redirects traffic, but {why}")));
+    }
+    if !case.file.dns.is_empty() {
+        return Ok(Some(format!("it has a DNS server, but {why}")));
+    }
+    for call in &case.calls {
+        if call.target()?.port < 1024 {
+            return Ok(Some(format!("its port needs a network of its own, but {why}")));
+        }
+    }
+    Ok(None)
+}
+
+async fn run(case: &Case, network: &Network) -> Result<()> {
+    let (_state, view) = mesh::build(case)?;
+    let resources = Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message))?;
+    let events = mesh::events(case)?;
+    let names = Names::of(mesh::objects(&events));
+    let calls = case.calls.iter().map(|file| Ok((file, file.call(case, &names)?))).collect::<Result<Vec<_>>>()?;
+
+    let upstream = upstream::Upstream::default();
+    for address in upstream::addresses(&resources, &case.file.dns) {
+        upstream.listen(address).await?;
+    }
+    if network.is_own() {
+        for (_, call) in calls.iter().filter(|(_, call)| call.direction != Direction::Direct) {
+            upstream.listen((call.address, call.port).into()).await?;
+        }
+        dns::serve(&case.file.dns).await?;
+    }
+    let scratch = tempfile::tempdir()?;
+    let discovery = discovery::serve(view, &scratch.path().join("ads.sock"))?;
+    let envoy = proxy::Envoy::start(case, scratch.path(), &discovery.socket).await;
+    let envoy = envoy.with_context(|| discovery.refusals())?;
+
+    let mut failures = Vec::new();
+    for (file, call) in &calls {
+        let judge = check::Judge { file, call, resources: &resources, upstream: &upstream, envoy: &envoy };
+        if let Err(error) = judge.call().await {
+            failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
+        }
+    }
+    let refusals = discovery.refusals();
+    ensure!(refusals.is_empty(), "Envoy refused its configuration: {refusals}");
+    ensure!(failures.is_empty(), "{}\n  Envoy says: {}", failures.join("\n  "), envoy.complaints());
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! One Envoy process.
+
+use super::admin;
+use crate::case::Case;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+/// How long Envoy may take until it has all its configuration. It takes less than a second; a busy machine takes longer.
+const START: Duration = Duration::from_secs(30);
+
+/// A running Envoy, which ends with this value.
+pub struct Envoy {
+    /// Its admin page.
+    pub admin: admin::Admin,
+    log: PathBuf,
+    _process: Child,
+}
+
+impl Envoy {
+    /// Starts an Envoy as the proxy of the case, and waits until it serves.
+    ///
+    /// # Errors
+    /// If it ends, or is not ready in time; the text holds what it complained about.
+    pub async fn start(case: &Case, scratch: &Path, ads: &Path) -> Result<Self> {
+        let socket = scratch.join("admin.sock");
+        let (config, log) = (scratch.join("bootstrap.json"), scratch.join("envoy.log"));
+        fs::write(&config, bootstrap(case, ads, &socket).to_string())?;
+        let mut words: Vec<OsString> = vec![binary()?.into(), "--config-path".into(), config.into(), "--log-path".into(), log.clone().into()];
+        words.extend(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(OsString::from));
+        // For a test program that is killed, the kernel ends Envoy.
+        if let Some(setpriv) = ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|path| Path::new(path).exists()) {
+            words.splice(0..0, [setpriv, "--pdeathsig", "KILL"].map(OsString::from));
+        }
+        let (program, arguments) = words.split_first().context("no program")?;
+        let mut process = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("Envoy cannot be started")?;
+        let admin = admin::Admin { socket };
+        let end = Instant::now() + START;
+        while !admin.is_ready().await {
+            let ended = process.try_wait()?;
+            if let Some(status) = ended {
+                bail!("Envoy has ended ({status}): {}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            if Instant::now() > end {
+                bail!("Envoy is not ready: {}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { admin, log, _process: process })
+    }
+
+    /// The warnings in its log.
+    pub fn complaints(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// The stock Envoy: `ENVOY_BINARY`, or the one that `make envoy` got.
+fn binary() -> Result<PathBuf> {
+    let path = match std::env::var_os("ENVOY_BINARY") {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/envoy/envoy"),
+    };
+    path.canonicalize().with_context(|| format!("{} is missing: run `make envoy`", path.display()))
+}
+
+fn bootstrap(case: &Case, ads: &Path, admin: &Path) -> Value {
+    let pipe = |path: &Path| json!({ "pipe": { "path": path } });
+    json!({
+        "node": case.file.proxy.node(),
+        "admin": { "address": pipe(admin) },
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": true,
+                "grpc_services": [{ "envoy_grpc": { "cluster_name": "xds-grpc" } }],
+            },
+            "cds_config": { "ads": {}, "resource_api_version": "V3" },
+            "lds_config": { "ads": {}, "resource_api_version": "V3" },
+        },
+        "static_resources": { "clusters": [{
+            "name": "xds-grpc",
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": { "http2_protocol_options": {} },
+                },
+            },
+            "load_assignment": {
+                "cluster_name": "xds-grpc",
+                "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": pipe(ads) } }] }],
+            },
+        }] },
+    })
+}

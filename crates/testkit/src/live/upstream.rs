@@ -1,0 +1,163 @@
+//! Every endpoint of a case in one program: answers HTTP and TCP on many addresses and remembers what came.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use simulation::Resources;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use xds_api::envoy::config::{
+    core::v3::{address::Address, socket_address::PortSpecifier},
+    endpoint::v3::lb_endpoint::HostIdentifier,
+};
+
+/// A request with this header gets its value as the status.
+pub const STATUS: &str = "x-answer-status";
+/// With this one, only so many first requests of a call get that status; later ones get 200.
+pub const FAILURES: &str = "x-answer-failures";
+/// With this one, the answer comes after so many milliseconds.
+pub const DELAY: &str = "x-answer-delay";
+
+/// What came to an endpoint.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The endpoint.
+    pub address: SocketAddr,
+    /// Empty for TCP.
+    pub method: String,
+    /// With the query; empty for TCP.
+    pub path: String,
+    /// The authority; empty for TCP.
+    pub host: String,
+    /// By lower-case name.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// All endpoints.
+#[derive(Clone, Default)]
+pub struct Upstream {
+    log: Arc<Mutex<Vec<Received>>>,
+    addresses: Arc<Mutex<BTreeSet<SocketAddr>>>,
+}
+
+/// The addresses of all endpoints of all clusters; names are looked up in `dns`.
+pub fn addresses(resources: &Resources, dns: &BTreeMap<String, IpAddr>) -> BTreeSet<SocketAddr> {
+    let inline = resources.clusters.values().filter_map(|cluster| cluster.load_assignment.as_ref());
+    let assignments = inline.chain(resources.endpoints.values());
+    let endpoints = assignments.flat_map(|assignment| &assignment.endpoints).flat_map(|locality| &locality.lb_endpoints);
+    let sockets = endpoints.filter_map(|endpoint| {
+        let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { return None };
+        let Some(Address::SocketAddress(socket)) = endpoint.address.as_ref()?.address.as_ref() else { return None };
+        let Some(PortSpecifier::PortValue(port)) = socket.port_specifier else { return None };
+        let address = socket.address.parse().ok().or_else(|| dns.get(&socket.address).copied())?;
+        Some(SocketAddr::new(address, u16::try_from(port).ok()?))
+    });
+    sockets.collect()
+}
+
+impl Upstream {
+    /// Becomes the endpoint at `address`, if it is not yet.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn listen(&self, address: SocketAddr) -> Result<()> {
+        if !lock(&self.addresses).insert(address) {
+            return Ok(());
+        }
+        let listener = TcpListener::bind(address).await.with_context(|| format!("an endpoint at {address}"))?;
+        let upstream = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let upstream = upstream.clone();
+                tokio::spawn(async move { upstream.serve(stream, address).await });
+            }
+        });
+        Ok(())
+    }
+
+    /// What came since the last time.
+    pub fn take(&self) -> Vec<Received> {
+        std::mem::take(&mut *lock(&self.log))
+    }
+
+    /// How much has come since.
+    pub fn count(&self) -> usize {
+        lock(&self.log).len()
+    }
+
+    async fn serve(&self, mut stream: TcpStream, address: SocketAddr) {
+        let mut first = [0];
+        // HTTP begins with the capital letter of a method, or of HTTP/2's preface.
+        match stream.peek(&mut first).await {
+            Ok(1..) if first[..].iter().all(u8::is_ascii_uppercase) => {}
+            Ok(1..) => {
+                let _ = self.serve_tcp(&mut stream, address).await;
+                return;
+            }
+            _ => return,
+        }
+        let upstream = self.clone();
+        let service = service_fn(move |request| {
+            let upstream = upstream.clone();
+            async move { upstream.answer(request, address).await }
+        });
+        let builder = auto::Builder::new(TokioExecutor::new());
+        // A client may leave whenever it likes.
+        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn serve_tcp(&self, stream: &mut TcpStream, address: SocketAddr) -> std::io::Result<()> {
+        let mut bytes = [0; 4096];
+        let _ = stream.read(&mut bytes).await?;
+        lock(&self.log).push(Received {
+            address,
+            method: String::new(),
+            path: String::new(),
+            host: String::new(),
+            headers: BTreeMap::new(),
+        });
+        stream.write_all(address.to_string().as_bytes()).await?;
+        stream.shutdown().await
+    }
+
+    async fn answer(&self, request: Request<Incoming>, address: SocketAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+        let headers: BTreeMap<String, String> =
+            request.headers().iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
+        let host = request.uri().authority().map(ToString::to_string).or_else(|| headers.get("host").cloned()).unwrap_or_default();
+        let number = |name: &str| headers.get(name).and_then(|value| value.parse::<u64>().ok());
+        let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        let received = Received { address, method: request.method().to_string(), path, host, headers: headers.clone() };
+        let earlier = {
+            let mut log = lock(&self.log);
+            log.push(received);
+            log.len() as u64 - 1
+        };
+        if let Some(delay) = number(DELAY) {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        let status = number(STATUS).filter(|_| number(FAILURES).is_none_or(|failures| earlier < failures));
+        let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
+        let mut response = Response::new(Full::new(Bytes::from(address.to_string())));
+        *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+        response.headers_mut().insert("x-endpoint", hyper::header::HeaderValue::from_static("yes"));
+        Ok(response)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,84 @@
+//! The whole pipeline, from the text of a case to the view of its proxy.
+
+use crate::case::Case;
+use anyhow::{Context, Result, anyhow};
+use base::{ClusterId, Diagnostic, DomainSuffix, Level};
+use config::{Change, Event, file::{Contents, FileSet, load_mesh_config}};
+use istio_api::AnyObject;
+use std::sync::Arc;
+use xds::{Input, ProxyId, State, parse_node};
+use xds_api::{Wire, envoy::config::core::v3::Node};
+use xds_wire::{View, json};
+
+/// The proxy of the case.
+pub const PROXY: ProxyId = 1;
+
+/// The cluster that the objects of a case are in.
+pub fn cluster() -> ClusterId {
+    ClusterId::new("Kubernetes")
+}
+
+/// A fresh pipeline.
+pub fn state() -> State {
+    State::new(DomainSuffix::new("cluster.local"))
+}
+
+/// What the file source says of the case's `input.yaml`, and of its `mesh.yaml` if it has one.
+///
+/// # Errors
+/// If the input cannot be read.
+pub fn events(case: &Case) -> Result<Vec<Event>> {
+    let mut events = FileSet::new(cluster()).apply([("input.yaml".into(), Contents::Bytes(case.input()?))]);
+    let mesh = case.folder.join("mesh.yaml");
+    if mesh.exists() {
+        let (mesh, diagnostics) = load_mesh_config(&mesh);
+        events.push(Event { cluster: cluster(), change: Change::Mesh(Arc::new(mesh)) });
+        events.push(Event { cluster: cluster(), change: Change::Findings { source: "mesh.yaml".into(), diagnostics } });
+    }
+    Ok(events)
+}
+
+/// The objects among events.
+pub fn objects(events: &[Event]) -> impl Iterator<Item = &AnyObject> {
+    events.iter().filter_map(|event| match &event.change {
+        Change::Set(object) => Some(object),
+        _ => None,
+    })
+}
+
+/// The input that connects the proxy of the case.
+///
+/// # Errors
+/// If its node is refused.
+pub fn connect(case: &Case) -> Result<Input> {
+    let node = json::from_json("envoy.config.core.v3.Node", &case.file.proxy.node())?;
+    let traits = parse_node(&Node::from_bytes(&node)?).map_err(|error| anyhow!("the node is refused: {}", error.0))?;
+    Ok(Input::Connected(PROXY, Box::new(traits)))
+}
+
+/// The pipeline after one turn with everything, and the view of the proxy.
+///
+/// # Errors
+/// If the case cannot be read, or nothing is published for the proxy.
+pub fn build(case: &Case) -> Result<(State, Arc<View>)> {
+    let mut state = state();
+    let mut inputs: Vec<Input> = events(case)?.into_iter().map(Input::Event).collect();
+    inputs.push(connect(case)?);
+    let publication = state.turn(inputs);
+    let (_, view) = publication.views.into_iter().find(|(proxy, _)| *proxy == PROXY).context("no view was published for the proxy")?;
+    Ok((state, view))
+}
+
+/// Compares what users are told with what the case says. Without a word in the case nothing may be wrong.
+///
+/// # Errors
+/// If the two differ.
+pub fn check_findings(case: &Case, diagnostics: &[Diagnostic]) -> Result<()> {
+    let texts: Vec<String> = diagnostics.iter().filter(|diagnostic| diagnostic.level != Level::Info).map(ToString::to_string).collect();
+    let wanted = &case.file.findings;
+    let unexpected: Vec<&String> = texts.iter().filter(|text| !wanted.iter().any(|wanted| text.contains(wanted))).collect();
+    let missing: Vec<&String> = wanted.iter().filter(|wanted| !texts.iter().any(|text| text.contains(*wanted))).collect();
+    anyhow::ensure!(unexpected.is_empty(), "unexpected findings: {unexpected:#?}");
+    anyhow::ensure!(missing.is_empty(), "missing findings: {missing:#?}; there are {texts:#?}");
+    Ok(())
+}
