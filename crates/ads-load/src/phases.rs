@@ -105,7 +105,8 @@ impl Run {
         let end = Instant::now() + Duration::from_secs(self.flags().timeout);
         loop {
             let open = self.shared.streams.iter().filter(|stream| !stream.complete.load(Ordering::Relaxed)).count();
-            if open == 0 || Instant::now() >= end {
+            let ended = self.shared.failed.load(Ordering::Relaxed) as usize;
+            if open == 0 || ended >= self.flags().streams || Instant::now() >= end {
                 return open;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

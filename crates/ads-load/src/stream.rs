@@ -90,7 +90,11 @@ pub async fn run(shared: Arc<Shared>, number: usize, opening: OwnedSemaphorePerm
         Variant::Delta => "DeltaAggregatedResources",
         Variant::Sotw => "StreamAggregatedResources",
     };
-    let (sender, mut receiver) = frames::open(&shared.flags.ads, method).await?;
+    let opened = frames::open(&shared.flags.ads, method).await;
+    if opened.is_err() {
+        shared.failed.fetch_add(1, Ordering::Relaxed);
+    }
+    let (sender, mut receiver) = opened?;
     let mut proxy = Proxy {
         number,
         shared,
