@@ -408,7 +408,7 @@ fn a_route_configuration_from_pieces_equals_the_whole() {
         routes,
         https_redirect: true,
     });
-    let hosts = vec![host, allow_any(names::PASSTHROUGH_CLUSTER), block_all(), blackhole(80)];
+    let hosts = vec![host, allow_any(names::PASSTHROUGH_CLUSTER), allow_any_dynamic_dns(), block_all(), blackhole(80)];
     let whole = RouteConfiguration {
         name: "80".to_string(),
         virtual_hosts: hosts.clone(),

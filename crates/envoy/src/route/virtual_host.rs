@@ -1,6 +1,7 @@
 //! Virtual hosts: routes under domain names, and those for requests that belong to no host of the mesh.
 
 use super::{action::set_timeout, default_route::every_request, direct_response::status_only, names};
+use crate::cluster::DYNAMIC_DNS_CLUSTER;
 use base::PortNumber;
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -42,9 +43,18 @@ pub fn virtual_host(inputs: VirtualHostInputs) -> VirtualHost {
 
 /// Requests for unknown hosts go to `cluster`: the pass-through cluster, or that of the egress proxy.
 pub fn allow_any(cluster: &str) -> VirtualHost {
+    catch_all("allow_any", forward_to(cluster))
+}
+
+/// Requests for unknown hosts go where DNS says (`ALLOW_ANY_DYNAMIC_DNS`).
+pub fn allow_any_dynamic_dns() -> VirtualHost {
+    catch_all("allow_any_dynamic_dns", forward_to(DYNAMIC_DNS_CLUSTER))
+}
+
+fn forward_to(cluster: &str) -> Action {
     let mut action = RouteAction { cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_string())), ..Default::default() };
     set_timeout(&mut action, Duration::default());
-    catch_all("allow_any", Action::Route(action))
+    Action::Route(action)
 }
 
 /// Requests for unknown hosts are answered with status 502 (`REGISTRY_ONLY`).
