@@ -6,25 +6,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How deep folders may nest, so that a symbolic link to a folder above it ends.
-const MAX_DEPTH: usize = 32;
-
 /// Every configuration file at or below `path`, sorted.
 ///
 /// Hidden files and folders are left out, and with them the `..data` and `..2026_01_31` folders of a mounted ConfigMap,
-/// whose visible files are links into them. A folder below that cannot be listed is left out and logged.
+/// whose visible files are links into them. A folder that is reached twice through links counts once. A folder below that
+/// cannot be listed is left out and logged.
 pub fn files_below(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
-    collect(path, 0, &mut files)?;
+    collect(path, &mut BTreeSet::new(), &mut files)?;
     Ok(files)
 }
 
-fn collect(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if is_hidden(&path) {
-            continue;
-        }
+fn collect(folder: &Path, visited: &mut BTreeSet<PathBuf>, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if !visited.insert(fs::canonicalize(folder)?) {
+        return Ok(());
+    }
+    let mut entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    // Links last, so that it is always the folder's own path that counts.
+    entries.sort_by_key(|path| (path.is_symlink(), path.clone()));
+    for path in entries.into_iter().filter(|path| !is_hidden(path)) {
         // Follows links: a ConfigMap's files are links.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         if metadata.is_file() {
@@ -32,8 +32,7 @@ fn collect(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> io::Re
                 files.insert(path);
             }
         } else if metadata.is_dir()
-            && depth < MAX_DEPTH
-            && let Err(error) = collect(&path, depth + 1, files)
+            && let Err(error) = collect(&path, visited, files)
         {
             tracing::warn!(folder = %path.display(), %error, "a folder is left out, because it cannot be listed");
         }

@@ -10,8 +10,11 @@ use notify::{
 use std::path::{Path, PathBuf};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Duration, Instant, sleep, sleep_until},
 };
+
+/// How often a folder that is gone is looked for.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Reads every `.yaml`, `.yml` and `.json` below `folder`: the objects, what is wrong with them, and [`Change::Synced`].
 ///
@@ -26,12 +29,14 @@ pub fn load(folder: &Path, cluster: &ClusterId) -> Result<Vec<Event>, Error> {
 /// Sends what [`load`] returns as the first batch and then a batch for every settled change, until `out` is closed.
 ///
 /// Fails if the folder cannot be listed or watched. A closed or renamed file is read at once; what is merely written to
-/// or removed, after 50 ms of quiet.
+/// or removed, after 50 ms of quiet. If the folder itself goes, so do its objects, until it exists again.
 pub async fn watch(folder: &Path, cluster: &ClusterId, out: mpsc::Sender<Vec<Event>>) -> Result<(), Error> {
+    // Reports name absolute paths.
+    let folder = &std::path::absolute(folder).map_err(|source| Error::Folder { path: folder.to_path_buf(), source })?;
     let (reports, mut inbox) = mpsc::unbounded_channel();
     // Before the first reading, so that no change falls between the two.
-    let _watcher = observe(folder, RecursiveMode::Recursive, reports)?;
-    let state = Folder::new(folder.to_path_buf(), cluster.clone());
+    let mut watcher = Some(observe(folder, RecursiveMode::Recursive, reports.clone())?);
+    let state = Folder::new(folder.clone(), cluster.clone());
     let Some((mut state, first)) = blocking(state, |state| state.load()).await else { return Ok(()) };
     let mut first = first?;
     log(&first);
@@ -43,14 +48,23 @@ pub async fn watch(folder: &Path, cluster: &ClusterId, out: mpsc::Sender<Vec<Eve
         let next = state.next();
         tokio::select! {
             () = out.closed() => return Ok(()),
-            report = inbox.recv() => match report {
-                Some(report) => note(&mut state, report, folder),
-                None => return Ok(()),
-            },
+            Some(report) = inbox.recv() => {
+                let mut lost = note(&mut state, report, folder);
+                while let Ok(report) = inbox.try_recv() {
+                    lost |= note(&mut state, report, folder);
+                }
+                if lost {
+                    tracing::warn!(folder = %folder.display(), "the folder is gone; it is read again as soon as it exists");
+                    watcher = None;
+                }
+            }
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-        }
-        while let Ok(report) = inbox.try_recv() {
-            note(&mut state, report, folder);
+            () = sleep(RETRY), if watcher.is_none() => {
+                watcher = observe(folder, RecursiveMode::Recursive, reports.clone()).ok();
+                if watcher.is_some() {
+                    state.report(folder.to_path_buf(), Report::Complete, Instant::now());
+                }
+            }
         }
         if state.next().is_none() {
             continue;
@@ -108,17 +122,22 @@ pub(super) fn interpret(report: &notify::Event) -> Option<Report> {
     }
 }
 
-fn note(state: &mut Folder, report: notify::Result<notify::Event>, folder: &Path) {
+/// Notes a report; true if the folder itself is gone, and the watch of it with it.
+fn note(state: &mut Folder, report: notify::Result<notify::Event>, folder: &Path) -> bool {
     let now = Instant::now();
     match report {
         Ok(report) if report.need_rescan() => state.report(folder.to_path_buf(), Report::Complete, now),
         Ok(report) => {
-            if let Some(meaning) = interpret(&report) {
+            let meaning = interpret(&report);
+            let lost = meaning == Some(Report::Gone) && report.paths.iter().any(|path| path == folder);
+            if let Some(meaning) = meaning {
                 report.paths.into_iter().for_each(|path: PathBuf| state.report(path, meaning, now));
             }
+            return lost;
         }
         Err(error) => tracing::warn!(folder = %folder.display(), %error, "changes below the folder may be missed"),
     }
+    false
 }
 
 /// Writes the findings to the log.
