@@ -21,8 +21,6 @@ pub struct Decoded {
     pub diagnostics: Vec<(usize, Diagnostic)>,
     /// It cannot be parsed, or not even be said which objects it names.
     pub broken: bool,
-    /// The kinds of other software that were skipped.
-    pub skipped: Vec<String>,
 }
 
 /// An object that a document names.
@@ -89,7 +87,7 @@ impl Decoded {
         let kind = match identify(&node) {
             Identity::Known(kind) => kind,
             Identity::Foreign => {
-                self.skipped.extend(node.get("kind").and_then(Node::as_str).map(str::to_owned));
+                tracing::debug!(kind = node.get("kind").and_then(Node::as_str), "skipped: the kind is none that the control plane reads");
                 return;
             }
             Identity::Unknown(code, field, message) => {
