@@ -26,3 +26,21 @@ envoy: ## the stock Envoy, into .cache/envoy; ENVOY=/path/to/envoy uses another 
 ifeq ($(ENVOY),.cache/envoy/envoy)
 	@python3 tools/envoy.py
 endif
+
+.PHONY: test
+test: envoy ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
+	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace
+
+.PHONY: bless
+bless: ## accepts what is generated now as what the cases expect (tests/cases/*/*/expected); look at the difference
+	@BLESS=1 cargo test --quiet --package testkit --test golden
+	@git --no-pager diff --stat -- tests/cases
+
+.PHONY: fmt
+fmt: ## formats all Rust
+	@cargo fmt --all
+
+.PHONY: lint
+lint: ## what a change must pass besides its tests
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- --deny warnings

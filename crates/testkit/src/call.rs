@@ -119,13 +119,7 @@ impl CallFile {
             Some((host, port)) => (host, port.parse().with_context(|| format!("the port of {}", self.to))?),
             None => (authority, if scheme == "https" { 443 } else { 80 }),
         };
-        Ok(Target {
-            scheme: scheme.to_owned(),
-            host: host.to_owned(),
-            port,
-            authority: authority.to_owned(),
-            path: path.to_owned(),
-        })
+        Ok(Target { scheme: scheme.to_owned(), host: host.to_owned(), port, authority: authority.to_owned(), path: path.to_owned() })
     }
 
     /// The call for the simulator, and for the client that makes it.
@@ -214,8 +208,12 @@ impl Names {
 
     /// The address of a name, for a client in `namespace`, which tries the search domains of its cluster.
     pub fn address(&self, name: &str, namespace: &str) -> IpAddr {
-        let candidates =
-            [name.to_owned(), format!("{name}.{namespace}.svc.cluster.local"), format!("{name}.svc.cluster.local"), format!("{name}.cluster.local")];
+        let candidates = [
+            name.to_owned(),
+            format!("{name}.{namespace}.svc.cluster.local"),
+            format!("{name}.svc.cluster.local"),
+            format!("{name}.cluster.local"),
+        ];
         candidates.iter().find_map(|name| self.0.get(name)).copied().unwrap_or(ELSEWHERE.into())
     }
 }

@@ -14,4 +14,5 @@ pub mod mesh;
 pub mod projection;
 pub mod random;
 pub mod report;
+pub mod shuffled;
 pub mod simulated;

@@ -3,7 +3,10 @@
 use crate::case::Case;
 use anyhow::{Context, Result, anyhow};
 use base::{ClusterId, Diagnostic, DomainSuffix, Level};
-use config::{Change, Event, file::{Contents, FileSet, load_mesh_config}};
+use config::{
+    Change, Event,
+    file::{Contents, FileSet, load_mesh_config},
+};
 use istio_api::AnyObject;
 use std::sync::Arc;
 use xds::{Input, ProxyId, State, parse_node};

@@ -2,9 +2,13 @@
 
 use crate::case::{self, Case};
 use anyhow::Result;
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    io::Write,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// What came of one case.
@@ -15,11 +19,26 @@ pub enum Verdict {
     Skipped(String),
 }
 
-/// Runs `check` on every case, `workers` at a time, and prints the failures and what was skipped.
+/// What failed, one paragraph each. As the error of a test it is shown as it is.
+pub struct Failures(Vec<String>);
+
+impl fmt::Debug for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed\n\n{}\n", self.0.len(), self.0.join("\n\n"))
+    }
+}
+
+impl From<anyhow::Error> for Failures {
+    fn from(error: anyhow::Error) -> Self {
+        Self(vec![format!("{error:#}")])
+    }
+}
+
+/// Runs `check` on every case, `workers` at a time, and prints under the name `what` the failures and what was skipped.
 ///
 /// # Errors
 /// If a case failed; the text names them all.
-pub fn run(workers: usize, check: impl Fn(&Case) -> Result<Verdict> + Sync) -> Result<()> {
+pub fn run(what: &str, workers: usize, check: impl Fn(&Case) -> Result<Verdict> + Sync) -> Result<(), Failures> {
     let cases = case::all()?;
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
@@ -43,10 +62,11 @@ pub fn run(workers: usize, check: impl Fn(&Case) -> Result<Verdict> + Sync) -> R
             Err(error) => failed.push(format!("{name}: {error:#}")),
         }
     }
-    println!("{checked} cases checked, {} skipped, {} failed", skipped.len(), failed.len());
+    // Written past the test harness, which would hide it.
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "\n{what}: {checked} cases checked, {} skipped, {} failed", skipped.len(), failed.len());
     for line in &skipped {
-        println!("skipped {line}");
+        let _ = writeln!(out, "{what}: skipped {line}");
     }
-    anyhow::ensure!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(Failures(failed)) }
 }

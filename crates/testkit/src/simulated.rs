@@ -54,7 +54,9 @@ fn compare(file: &CallFile, outcome: &Outcome) -> Result<()> {
             ensure!(*status == u32::from(*wanted), "should be answered with {wanted}");
             compare_text("the body", file.body.as_deref(), body)
         }
-        (CallFile { responds: Some(404), .. }, End::Failure(Failure::NoRoute | Failure::NoVirtualHost | Failure::NoRouteConfiguration)) => Ok(()),
+        (CallFile { responds: Some(404), .. }, End::Failure(Failure::NoRoute | Failure::NoVirtualHost | Failure::NoRouteConfiguration)) => {
+            Ok(())
+        }
         (CallFile { error: Some(wanted), .. }, End::Failure(failure)) if failure.to_string() == *wanted => Ok(()),
         _ => bail!("{}", expectation(file)),
     }

@@ -2,11 +2,11 @@
 
 use testkit::{
     golden,
-    report::{self, Verdict},
+    report::{self, Failures, Verdict},
 };
 
 #[test]
-fn generated_configuration_is_as_kept() -> anyhow::Result<()> {
+fn generated_configuration_is_as_kept() -> Result<(), Failures> {
     let bless = std::env::var_os("BLESS").is_some();
-    report::run(2, |case| golden::check(case, bless).map(|()| Verdict::Checked))
+    report::run("golden", 2, |case| golden::check(case, bless).map(|()| Verdict::Checked))
 }

@@ -3,13 +3,14 @@
 use super::{
     client::{self, Answer},
     proxy::Envoy,
-    upstream::{Received, Upstream},
+    upstream::{self, Received, Upstream},
 };
 use crate::call::{CallFile, GoesTo};
 use anyhow::{Context, Result, bail, ensure};
-use simulation::{Call, Resources};
+use simulation::{Call, Protocol, Resources};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -27,6 +28,8 @@ pub struct Judge<'a> {
     pub resources: &'a Resources,
     /// The endpoints.
     pub upstream: &'a Upstream,
+    /// The names that have addresses.
+    pub dns: &'a BTreeMap<String, IpAddr>,
     /// The proxy.
     pub envoy: &'a Envoy,
 }
@@ -49,7 +52,7 @@ impl Judge<'_> {
         let file = self.file;
         match file {
             CallFile { goes_to: Some(GoesTo::One(cluster)), .. } if cluster == BLACK_HOLE => self.ended(&made)?,
-            CallFile { goes_to: Some(GoesTo::One(cluster)), .. } => self.went_to(&made, &[cluster.clone()])?,
+            CallFile { goes_to: Some(GoesTo::One(cluster)), .. } => self.went_to(&made, std::slice::from_ref(cluster))?,
             CallFile { goes_to: Some(GoesTo::Several(shares)), .. } => self.shared(&made, shares)?,
             CallFile { redirects_to: Some(location), .. } => {
                 let answer = self.own_answer(&made, file.status.unwrap_or(301))?;
@@ -101,7 +104,10 @@ impl Judge<'_> {
             ensure!(answer.failure.is_none(), "no answer: {}", told());
             ensure!(answer.status.is_none_or(|status| status == wanted), "should be answered with {wanted}: {}", told());
         }
+        let endpoints: BTreeSet<SocketAddr> = allowed.iter().flat_map(|cluster| self.endpoints(cluster)).collect();
         for received in &made.received {
+            ensure!(endpoints.contains(&received.address), "{} is no endpoint of {allowed:?}", received.address);
+            ensure!(received.method == self.method(), "the method should be {:?}, not {:?}", self.method(), received.method);
             self.compare_received(received)?;
         }
         Ok(())
@@ -140,6 +146,19 @@ impl Judge<'_> {
         ensure!(answer.failure.is_some(), "should get no answer, not {answer:?}");
         ensure!(made.received.is_empty(), "an endpoint got it: {:?}", made.received);
         Ok(())
+    }
+
+    /// The addresses of a cluster; a cluster without any goes where the client wanted to.
+    fn endpoints(&self, cluster: &str) -> BTreeSet<SocketAddr> {
+        match self.resources.assignment(cluster) {
+            Some(assignment) => upstream::endpoints(assignment, self.dns),
+            None => BTreeSet::from([(self.call.address, self.call.port).into()]),
+        }
+    }
+
+    /// TCP has none.
+    fn method(&self) -> &str {
+        if self.call.protocol == Protocol::Tcp { "" } else { &self.call.method }
     }
 
     fn compare_received(&self, received: &Received) -> Result<()> {

@@ -16,12 +16,7 @@ mod upstream;
 
 pub use network::{Network, inside_user_namespace};
 
-use crate::{
-    call::Names,
-    case::Case,
-    mesh,
-    report::Verdict,
-};
+use crate::{call::Names, case::Case, mesh, report::Verdict};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use simulation::{Direction, Resources};
 
@@ -93,7 +88,7 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
 
     let mut failures = Vec::new();
     for (file, call) in &calls {
-        let judge = check::Judge { file, call, resources: &resources, upstream: &upstream, envoy: &envoy };
+        let judge = check::Judge { file, call, resources: &resources, upstream: &upstream, dns: &case.file.dns, envoy: &envoy };
         if let Err(error) = judge.call().await {
             failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
         }

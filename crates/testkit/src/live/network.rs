@@ -67,7 +67,9 @@ impl Network {
         run(&ip, "route add local default dev lo")?;
         for (source, port) in [(CLIENT, 15001), (CALLER, 15006)] {
             match redirection {
-                Redirection::Iptables(iptables) => run(iptables, &format!("-t nat -A OUTPUT -p tcp -s {source} -j REDIRECT --to-ports {port}"))?,
+                Redirection::Iptables(iptables) => {
+                    run(iptables, &format!("-t nat -A OUTPUT -p tcp -s {source} -j REDIRECT --to-ports {port}"))?
+                }
                 Redirection::Nft(nft) => {
                     run(nft, "add table ip nat")?;
                     run(nft, "add chain ip nat output { type nat hook output priority -100 ; }")?;

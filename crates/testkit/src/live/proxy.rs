@@ -36,7 +36,8 @@ impl Envoy {
         let socket = scratch.join("admin.sock");
         let (config, log) = (scratch.join("bootstrap.json"), scratch.join("envoy.log"));
         fs::write(&config, bootstrap(case, ads, &socket).to_string())?;
-        let mut words: Vec<OsString> = vec![binary()?.into(), "--config-path".into(), config.into(), "--log-path".into(), log.clone().into()];
+        let mut words: Vec<OsString> =
+            vec![binary()?.into(), "--config-path".into(), config.into(), "--log-path".into(), log.clone().into()];
         words.extend(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(OsString::from));
         // For a test program that is killed, the kernel ends Envoy.
         if let Some(setpriv) = ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|path| Path::new(path).exists()) {

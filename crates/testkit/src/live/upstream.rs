@@ -22,7 +22,7 @@ use tokio::{
 };
 use xds_api::envoy::config::{
     core::v3::{address::Address, socket_address::PortSpecifier},
-    endpoint::v3::lb_endpoint::HostIdentifier,
+    endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
 };
 
 /// A request with this header gets its value as the status.
@@ -57,8 +57,12 @@ pub struct Upstream {
 /// The addresses of all endpoints of all clusters; names are looked up in `dns`.
 pub fn addresses(resources: &Resources, dns: &BTreeMap<String, IpAddr>) -> BTreeSet<SocketAddr> {
     let inline = resources.clusters.values().filter_map(|cluster| cluster.load_assignment.as_ref());
-    let assignments = inline.chain(resources.endpoints.values());
-    let endpoints = assignments.flat_map(|assignment| &assignment.endpoints).flat_map(|locality| &locality.lb_endpoints);
+    inline.chain(resources.endpoints.values()).flat_map(|assignment| endpoints(assignment, dns)).collect()
+}
+
+/// The addresses of an assignment.
+pub fn endpoints(assignment: &ClusterLoadAssignment, dns: &BTreeMap<String, IpAddr>) -> BTreeSet<SocketAddr> {
+    let endpoints = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
     let sockets = endpoints.filter_map(|endpoint| {
         let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { return None };
         let Some(Address::SocketAddress(socket)) = endpoint.address.as_ref()?.address.as_ref() else { return None };
@@ -135,8 +139,11 @@ impl Upstream {
     }
 
     async fn answer(&self, request: Request<Incoming>, address: SocketAddr) -> Result<Response<Full<Bytes>>, Infallible> {
-        let headers: BTreeMap<String, String> =
-            request.headers().iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
+        let headers: BTreeMap<String, String> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
         let host = request.uri().authority().map(ToString::to_string).or_else(|| headers.get("host").cloned()).unwrap_or_default();
         let number = |name: &str| headers.get(name).and_then(|value| value.parse::<u64>().ok());
         let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
