@@ -2,10 +2,7 @@
 
 use config::{Change, Event, Store};
 use model::{ProxyTraits, Snapshot};
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use xds::{Input, ProxyId, State, Statistics};
 use xds_wire::View;
@@ -153,4 +150,3 @@ fn overlay_rows(state: &State) -> usize {
     let views = state.classes().values().map(|class| &class.view);
     views.flat_map(|view| xds_wire::ResourceType::ALL.map(|kind| view.of(kind).overlay_rows())).sum()
 }
-

@@ -17,6 +17,7 @@ mod snapshot;
 mod virtual_service;
 
 pub use destination_rule::{DestinationRules, MergedRule};
+pub use diagnostics::all as diagnostics;
 pub use gateway::{GatewayPort, GatewayServer, MergedGateway};
 pub use model::Model;
 pub use peer_authentication::PeerAuthentications;

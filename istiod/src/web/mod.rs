@@ -2,8 +2,15 @@
 //!
 //! One file for each group of pages; all read the cut that the pipeline published last, and none can change anything.
 
+mod config_dump;
+mod debug;
+mod findings;
 mod metrics;
+mod objects;
+mod proxies;
 mod ready;
+mod services;
+mod timestamp;
 
 use crate::{discovery::Front, pipeline::Published};
 use ads::Connections;
@@ -33,7 +40,7 @@ impl Window {
 
 /// Serves all pages until the process ends.
 pub async fn serve(listener: TcpListener, window: Window) {
-    let router = Router::new().merge(ready::routes()).merge(metrics::routes()).with_state(window);
+    let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug::routes()).with_state(window);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!("the debug pages are not served any more: {error}");
     }

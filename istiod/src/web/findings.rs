@@ -1,0 +1,34 @@
+//! What is wrong, and with which object: `diagnosticsz` and `rejections`. Istio has neither.
+
+use super::{
+    Window,
+    debug::{Answer, Parameters},
+    proxies::encode,
+};
+use base::Diagnostic;
+use serde_json::{Value, json};
+
+/// What is to be said of single objects, by file, and then of objects together.
+pub fn diagnosticsz(window: &Window, _: &Parameters) -> Answer {
+    let published = window.published();
+    let together = model::diagnostics(&published.snapshot);
+    let all: Vec<&Diagnostic> = published.store.findings.values().flatten().chain(&together).collect();
+    encode(all)
+}
+
+/// The responses that proxies have refused and not accepted since, with the objects behind them.
+pub fn rejections(window: &Window, _: &Parameters) -> Answer {
+    let rejections = window.front.rejections();
+    let rows = rejections.values().map(|rejection| {
+        let resources: Vec<Value> =
+            rejection.resources.iter().map(|(name, version)| json!({"name": **name, "version": version.to_string()})).collect();
+        json!({
+            "proxy": *rejection.proxy,
+            "type": rejection.kind.url(),
+            "resources": resources,
+            "objects": rejection.origins,
+            "message": rejection.message,
+        })
+    });
+    Ok(rows.collect())
+}
