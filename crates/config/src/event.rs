@@ -1,8 +1,8 @@
 //! What a source says: the only thing that enters a turn.
 
 use base::{ClusterId, Diagnostic, Namespace};
-use istio_api::{AnyObject, Kind};
 use istio_api::mesh::{MeshConfig, MeshNetworks};
+use istio_api::{AnyObject, Kind};
 use std::sync::Arc;
 
 /// One change seen by one source. A batch of them makes one turn.

@@ -116,6 +116,21 @@ impl Resources {
         next
     }
 
+    /// These resources with `rows` over them. The overlay shares with that of `previous` whatever stays.
+    pub fn under(&self, rows: BTreeMap<ResourceName, Arc<Encoded>>, previous: &Self) -> Self {
+        let mut overlay = previous.overlay.clone();
+        let gone: Vec<_> = overlay.keys().filter(|name| !rows.contains_key(*name)).cloned().collect();
+        for name in &gone {
+            overlay.remove(name);
+        }
+        for (name, row) in rows {
+            if !overlay.get(&name).is_some_and(|old| old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &row) || **old == *row)) {
+                overlay.insert(name, Some(row));
+            }
+        }
+        Self { shared: self.shared.clone(), overlay }
+    }
+
     /// What leads from `self` to `newer`, by name. The cost grows with the number of rows that differ, because
     /// persistent maps skip what they share.
     pub fn diff(&self, newer: &Self) -> Vec<Change> {

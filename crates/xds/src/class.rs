@@ -117,16 +117,26 @@ fn is_headless(snapshot: &Snapshot, target: &Target) -> bool {
 
 /// The labels that tell proxies apart; all others are dropped, so that a thousand `pod-template-hash`es are one class.
 fn selecting(labels: &Labels, snapshot: &Snapshot) -> Labels {
-    let kept: BTreeMap<String, String> =
-        labels.0.iter().filter(|(key, _)| snapshot.selecting_labels.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let kept: BTreeMap<String, String> = labels
+        .0
+        .iter()
+        .filter(|(key, _)| snapshot.selecting_labels.contains(*key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     Labels::from(kept)
 }
 
 /// A class with what it is served.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Class {
     /// The newest view.
     pub view: Arc<xds_wire::View>,
-    /// What a change of endpoints alone needs: the resources to build again, by service.
-    pub endpoint_rows: Arc<BTreeMap<registry::ServiceKey, Vec<Arc<crate::resolve::endpoint::EndpointSpec>>>>,
+}
+
+impl ClassKey {
+    /// The key without what only a proxy's own listeners depend on: classes with equal parts share their clusters,
+    /// endpoints and outbound routes. Builders of these are given this key, so that they cannot read the rest.
+    pub fn part(&self) -> Self {
+        Self { targets: Vec::new(), workload: WorkloadNames::default(), addresses: Vec::new(), ..self.clone() }
+    }
 }

@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use xds_wire::{Encoded, ResourceType, View};
+use xds_wire::{Encoded, ResourceType, Resources, View};
 
 /// The clusters of one service, and what their endpoints are made of.
 #[derive(Clone, Default)]
@@ -24,7 +24,8 @@ pub struct ServiceClusters {
 }
 
 /// What the clusters of a service depend on.
-type ClusterInputs = (Same<Service>, Option<Same<MergedRule>>, Same<MeshConfig>, Vec<String>, resolve::cluster::ClusterTraits, Option<Same<Vec<Endpoint>>>);
+type ClusterInputs =
+    (Same<Service>, Option<Same<MergedRule>>, Same<MeshConfig>, Vec<String>, resolve::cluster::ClusterTraits, Option<Same<Vec<Endpoint>>>);
 type ClusterRowKey = (ServiceKey, resolve::cluster::ClusterTraits, Option<base::Namespace>);
 type EndpointInputs = (Same<EndpointSpec>, Option<Same<Vec<Endpoint>>>);
 
@@ -35,8 +36,22 @@ pub struct Generator {
     clusters: Rows<ClusterRowKey, ClusterInputs, Arc<ServiceClusters>>,
     endpoints: Rows<(String, resolve::endpoint::EndpointClient), EndpointInputs, Arc<Encoded>>,
     identities: FxHashMap<ServiceKey, Vec<String>>,
+    parts: BTreeMap<ClassKey, Part>,
+    turn: u64,
     route_rows: u64,
     listener_rows: u64,
+}
+
+/// What many classes share: everything that does not depend on a proxy's own workload.
+#[derive(Default)]
+struct Part {
+    clusters: Resources,
+    endpoints: Resources,
+    routes: Resources,
+    specs: BTreeMap<ServiceKey, Vec<Arc<EndpointSpec>>>,
+    /// Of sidecars; kept for the listeners of each class.
+    scope: Option<Arc<Scope>>,
+    turn: u64,
 }
 
 impl Generator {
@@ -56,50 +71,66 @@ impl Generator {
         self.identities.get(key).is_none_or(|known| *known == identities(endpoints))
     }
 
-    /// Drops the rows that no class uses any more.
+    /// Drops the parts and rows that no class uses any more.
     pub fn sweep(&mut self) {
+        let turn = self.turn;
+        self.parts.retain(|_, part| part.turn == turn);
         self.clusters.sweep();
         self.endpoints.sweep();
         self.interner.sweep();
     }
 
-    /// Builds the endpoints of the touched services again and puts those that differ into the view.
-    pub fn endpoints(&mut self, snapshot: &Snapshot, key: &ClassKey, class: &mut Class, touched: &BTreeSet<ServiceKey>, revision: u64) -> bool {
-        let mut resources = class.view.of(ResourceType::Endpoint).clone();
-        let mut changed = false;
-        for spec in touched.iter().filter_map(|service| class.endpoint_rows.get(service)).flatten() {
-            let row = self.endpoint_row(snapshot, key, spec);
-            changed |= resources.insert(row);
+    /// Begins a turn in which everything that is asked for is put together again.
+    pub fn begin(&mut self) {
+        self.turn += 1;
+    }
+
+    /// Builds the endpoints of the touched services again, once for all classes that share them.
+    pub fn endpoints(&mut self, snapshot: &Snapshot, touched: &BTreeSet<ServiceKey>) {
+        let keys: Vec<ClassKey> = self.parts.keys().cloned().collect();
+        for key in keys {
+            let Some(part) = self.parts.get(&key) else { continue };
+            let specs: Vec<_> = touched.iter().filter_map(|service| part.specs.get(service)).flatten().cloned().collect();
+            let rows: Vec<_> = specs.iter().map(|spec| self.endpoint_row(snapshot, &key, spec)).collect();
+            if let Some(part) = self.parts.get_mut(&key) {
+                for row in rows {
+                    part.endpoints.insert(row);
+                }
+            }
         }
-        if changed {
-            let mut view = (*class.view).clone();
-            view.revision = revision;
-            view.set(ResourceType::Endpoint, resources);
-            class.view = Arc::new(view);
+    }
+
+    /// Gives a class the endpoints of its part; says whether any differ.
+    pub fn refresh_endpoints(&self, key: &ClassKey, class: &mut Class, revision: u64) -> bool {
+        let Some(part) = self.parts.get(&key.part()) else { return false };
+        if class.view.of(ResourceType::Endpoint).same(&part.endpoints) {
+            return false;
         }
-        changed
+        let mut view = (*class.view).clone();
+        view.revision = revision;
+        view.set(ResourceType::Endpoint, part.endpoints.clone());
+        class.view = Arc::new(view);
+        true
     }
 
     /// Generates everything that the class sees; rows whose inputs are the same as before are not built again.
     pub fn class(&mut self, snapshot: &Snapshot, key: &ClassKey, class: &mut Class, revision: u64) -> bool {
-        let scope = match key.kind {
-            ProxyKind::Sidecar => Scope::Sidecar(SidecarScope::build(snapshot, &key.namespace, &key.labels)),
-            ProxyKind::Router => Scope::Router(MergedGateway::build(snapshot, &key.namespace, &key.labels, &targets(key))),
-        };
-        let view = ClassView { snapshot, class: key, scope: &scope };
-        let mut rows = Collected::default();
-        self.collect_clusters(&view, &mut rows);
-        match &scope {
-            Scope::Sidecar(sidecar) => self.collect_sidecar(&view, sidecar, &mut rows),
-            Scope::Router(gateway) => self.collect_router(&view, gateway, &mut rows),
-        }
-        self.collect_endpoints(&view, &mut rows);
-        class.endpoint_rows = Arc::new(rows.specs);
+        let part_key = key.part();
+        self.advance_part(snapshot, &part_key);
+        let Some(part) = self.parts.get(&part_key) else { return false };
+        let shared = [
+            (ResourceType::Cluster, part.clusters.clone()),
+            (ResourceType::Endpoint, part.endpoints.clone()),
+            (ResourceType::Listener, Resources::default()),
+            (ResourceType::Route, part.routes.clone()),
+            (ResourceType::Secret, Resources::default()),
+        ];
+        let mut rows = self.own_rows(snapshot, key, part.scope.clone());
         let mut next = View::new(revision);
         let mut changed = false;
-        for kind in ResourceType::ALL {
+        for (kind, shared) in shared {
             let before = class.view.of(kind);
-            let after = before.replaced_by(rows.resources.remove(&kind).unwrap_or_default());
+            let after = shared.under(rows.resources.remove(&kind).unwrap_or_default(), before);
             changed |= !before.same(&after);
             next.set(kind, after);
         }
@@ -107,6 +138,51 @@ impl Generator {
             class.view = Arc::new(next);
         }
         changed
+    }
+
+    /// What the class does not share: its inbound side and its listeners, or everything of a gateway's servers.
+    fn own_rows(&mut self, snapshot: &Snapshot, key: &ClassKey, scope: Option<Arc<Scope>>) -> Collected {
+        let scope =
+            scope.unwrap_or_else(|| Arc::new(Scope::Router(MergedGateway::build(snapshot, &key.namespace, &key.labels, &targets(key)))));
+        let view = ClassView { snapshot, class: key, scope: &scope };
+        let mut rows = Collected::default();
+        for (name, body, origins) in resolve::inbound::clusters(&view) {
+            rows.add(ResourceType::Cluster, self.interner.encode(ResourceType::Cluster, &name, &body, origins));
+        }
+        match &*scope {
+            Scope::Sidecar(sidecar) => self.collect_listeners(&view, sidecar, &mut rows),
+            Scope::Router(gateway) => self.collect_router(&view, gateway, &mut rows),
+        }
+        rows
+    }
+
+    /// Puts the shared part together, once in a turn.
+    fn advance_part(&mut self, snapshot: &Snapshot, key: &ClassKey) {
+        if self.parts.get(key).is_some_and(|part| part.turn == self.turn) {
+            return;
+        }
+        let scope = Arc::new(match key.kind {
+            ProxyKind::Sidecar => Scope::Sidecar(SidecarScope::build(snapshot, &key.namespace, &key.labels)),
+            ProxyKind::Router => Scope::Router(MergedGateway::default()),
+        });
+        let view = ClassView { snapshot, class: key, scope: &scope };
+        let mut rows = Collected::default();
+        self.collect_clusters(&view, &mut rows);
+        if let Scope::Sidecar(sidecar) = &*scope {
+            self.collect_routes(&view, sidecar, &mut rows);
+        }
+        self.collect_endpoints(&view, &mut rows);
+        let before = self.parts.remove(key).unwrap_or_default();
+        let mut take = |kind, before: &Resources| before.replaced_by(rows.resources.remove(&kind).unwrap_or_default());
+        let part = Part {
+            clusters: take(ResourceType::Cluster, &before.clusters),
+            endpoints: take(ResourceType::Endpoint, &before.endpoints),
+            routes: take(ResourceType::Route, &before.routes),
+            specs: rows.specs,
+            scope: (key.kind == ProxyKind::Sidecar).then_some(scope),
+            turn: self.turn,
+        };
+        self.parts.insert(key.clone(), part);
     }
 
     fn collect_clusters(&mut self, view: &ClassView<'_>, rows: &mut Collected) {
@@ -117,7 +193,7 @@ impl Generator {
             }
             clusters.clusters.iter().for_each(|cluster| rows.add(ResourceType::Cluster, cluster.clone()));
         }
-        for (name, body, origins) in resolve::cluster::fixed(view).into_iter().chain(resolve::inbound::clusters(view)) {
+        for (name, body, origins) in resolve::cluster::fixed(view) {
             rows.add(ResourceType::Cluster, self.interner.encode(ResourceType::Cluster, &name, &body, origins));
         }
     }
@@ -128,7 +204,14 @@ impl Generator {
         let accounts = identities(snapshot.endpoints_of(&service.key));
         let traits = resolve::cluster::ClusterTraits::of(view, service);
         let inline = resolve::cluster::carries_endpoints(service).then(|| endpoints_row(snapshot, &service.key)).flatten();
-        let inputs = (Same(service.clone()), rule.map(|rule| Same(rule.clone())), Same(snapshot.mesh.clone()), accounts.clone(), traits.clone(), inline);
+        let inputs = (
+            Same(service.clone()),
+            rule.map(|rule| Same(rule.clone())),
+            Same(snapshot.mesh.clone()),
+            accounts.clone(),
+            traits.clone(),
+            inline,
+        );
         let key = (service.key.clone(), traits, rule.map(|rule| rule.namespace.clone()));
         self.identities.insert(service.key.clone(), accounts);
         let interner = &mut self.interner;
@@ -154,12 +237,15 @@ impl Generator {
         })
     }
 
-    fn collect_sidecar(&mut self, view: &ClassView<'_>, scope: &SidecarScope, rows: &mut Collected) {
+    fn collect_routes(&mut self, view: &ClassView<'_>, scope: &SidecarScope, rows: &mut Collected) {
         for (name, listener) in resolve::route::names(&scope.egress, &view.class.cluster) {
             let (body, origins) = resolve::route::sidecar(view, listener, &name);
             self.route_rows += 1;
             rows.add(ResourceType::Route, self.interner.encode(ResourceType::Route, &name.text(), &body, Arc::from(origins)));
         }
+    }
+
+    fn collect_listeners(&mut self, view: &ClassView<'_>, scope: &SidecarScope, rows: &mut Collected) {
         for (name, body, origins) in resolve::outbound::listeners(view, scope).into_iter().chain(resolve::inbound::listeners(view)) {
             self.listener_rows += 1;
             rows.add(ResourceType::Listener, self.interner.encode(ResourceType::Listener, &name, &body, origins));
@@ -211,9 +297,3 @@ fn targets(key: &ClassKey) -> Vec<ServiceTarget> {
 
 /// A named resource before it is encoded for the wire.
 pub type Built = (String, bytes::Bytes, xds_wire::Origins);
-
-impl Default for Class {
-    fn default() -> Self {
-        Self { view: Arc::new(View::default()), endpoint_rows: Arc::default() }
-    }
-}

@@ -200,8 +200,9 @@ impl State {
     fn generate_endpoints(&mut self, services: &RegistryChanges) -> BTreeSet<ClassKey> {
         self.statistics.endpoint_turns += 1;
         let mut changed = BTreeSet::new();
+        self.generator.endpoints(self.model.snapshot(), &services.endpoints.0);
         for (key, class) in &mut self.classes {
-            if self.generator.endpoints(self.model.snapshot(), key, class, &services.endpoints.0, self.revision) {
+            if self.generator.refresh_endpoints(key, class, self.revision) {
                 changed.insert(key.clone());
             }
         }
@@ -209,6 +210,7 @@ impl State {
     }
 
     fn generate_all(&mut self) -> BTreeSet<ClassKey> {
+        self.generator.begin();
         let mut changed = BTreeSet::new();
         for (key, class) in &mut self.classes {
             self.statistics.classes_generated += 1;

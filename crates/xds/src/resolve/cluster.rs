@@ -5,7 +5,8 @@ use crate::generate::{Built, ServiceClusters};
 use crate::rows::Interner;
 use base::{ObjectRef, Protocol, SpiffeIdentity};
 use envoy::cluster::{
-    self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs, ServiceMetadata,
+    self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs,
+    ServiceMetadata,
 };
 use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, group_by_locality, locality_policy};
 use envoy::route::names;
@@ -148,7 +149,8 @@ impl<'a> OneService<'a> {
         let policy = cluster::merge_policy(self.mesh.default_traffic_policy.as_ref(), rule_policy, subset_policy, port.number);
         let spec = self.endpoint_spec(&name, port, subset, &policy);
         let inline = if carries_endpoints(service) { self.inline_endpoints(&spec) } else { Vec::new() };
-        let services = [ServiceMetadata { host: service.key.hostname.as_str(), name: &service.name, namespace: service.key.namespace.as_str() }];
+        let services =
+            [ServiceMetadata { host: service.key.hostname.as_str(), name: &service.name, namespace: service.key.namespace.as_str() }];
         let inputs = OutboundClusterInputs {
             name: &name,
             stat_name: None,
@@ -228,7 +230,10 @@ impl<'a> OneService<'a> {
     }
 
     fn inline_endpoints(&self, spec: &EndpointSpec) -> Vec<LocalityGroup> {
-        let members = self.endpoints.iter().filter(|endpoint| endpoint.service_port == spec.port_name && endpoint.workload.labels.contain(&spec.subset));
+        let members = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.service_port == spec.port_name && endpoint.workload.labels.contain(&spec.subset));
         group_by_locality(members.map(|endpoint| (endpoint.workload.locality.clone(), eds::encode(endpoint, spec.mutual_tls))))
     }
 }

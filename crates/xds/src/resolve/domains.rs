@@ -17,7 +17,8 @@ pub fn of_service(service: &Service, proxy_domain: &str, cluster: &ClusterId) ->
         domains.push(literal(&address.0.addr()));
     }
     if service.headless && service.provider == Provider::Kubernetes {
-        let pods: Vec<String> = domains.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err()).map(|name| format!("*.{name}")).collect();
+        let pods: Vec<String> =
+            domains.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err()).map(|name| format!("*.{name}")).collect();
         domains.extend(pods);
     }
     domains

@@ -52,10 +52,14 @@ impl EndpointClient {
 /// The encoded ClusterLoadAssignment.
 pub fn build(spec: &EndpointSpec, endpoints: &[Endpoint], client: &EndpointClient) -> (Bytes, Origins) {
     let members = endpoints.iter().filter(|endpoint| belongs(spec, endpoint));
-    let groups = endpoint::group_by_locality(members.map(|endpoint| (endpoint.workload.locality.clone(), encode(endpoint, spec.mutual_tls))));
+    let groups =
+        endpoint::group_by_locality(members.map(|endpoint| (endpoint.workload.locality.clone(), encode(endpoint, spec.mutual_tls))));
     let groups = match &spec.locality {
         Some(policy) => {
-            let client = LocalityClient { locality: &client.locality, labels: &with_topology(&client.labels, &client.locality, &NetworkId::default(), "") };
+            let client = LocalityClient {
+                locality: &client.locality,
+                labels: &with_topology(&client.labels, &client.locality, &NetworkId::default(), ""),
+            };
             endpoint::apply_locality_policy(&client, policy, spec.outlier_detection, groups)
         }
         None => groups,

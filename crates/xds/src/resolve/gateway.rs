@@ -121,7 +121,8 @@ pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
     for (port, servers) in gateway.ports.iter().filter(|(port, _)| !view.class.unprivileged || port.number >= 1024) {
         let Some(bind) = listener::sidecar_egress_bind(&port.bind, port.number, false, &wildcards, &[]) else { continue };
         let chains: Vec<GatewayChain> = servers.iter().flat_map(|server| chains(view, port, server)).collect();
-        let proxy_protocol = view.snapshot.mesh.default_config.gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
+        let proxy_protocol =
+            view.snapshot.mesh.default_config.gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
         let inputs = GatewayListenerInputs { bind: &bind, chains: &chains, proxy_protocol, options: &options };
         if let Some(listener) = listener::gateway_listener(&inputs) {
             let origins: BTreeSet<ObjectRef> = servers.iter().map(|server| server.origin.clone()).collect();
@@ -140,7 +141,10 @@ fn chains(view: &View<'_>, port: &GatewayPort, server: &GatewayServer) -> Vec<Ga
             return vec![GatewayChain { server_names: Vec::new(), transport_socket: None, action, metadata: None }];
         }
         let socket = transport_socket(view, server, DownstreamAlpn::Http);
-        return socket.map(|socket| GatewayChain { server_names: names, transport_socket: Some(socket), action, metadata: None }).into_iter().collect();
+        return socket
+            .map(|socket| GatewayChain { server_names: names, transport_socket: Some(socket), action, metadata: None })
+            .into_iter()
+            .collect();
     }
     if server.terminates_tls() {
         let Some(socket) = transport_socket(view, server, DownstreamAlpn::Tcp) else { return Vec::new() };
@@ -152,7 +156,10 @@ fn chains(view: &View<'_>, port: &GatewayPort, server: &GatewayServer) -> Vec<Ga
     if server.protocol.is_tls() {
         return passthrough_chains(view, server);
     }
-    tcp_actions(view, server).into_iter().map(|action| GatewayChain { server_names: Vec::new(), transport_socket: None, action, metadata: None }).collect()
+    tcp_actions(view, server)
+        .into_iter()
+        .map(|action| GatewayChain { server_names: Vec::new(), transport_socket: None, action, metadata: None })
+        .collect()
 }
 
 /// The rules of TLS that is passed through: a chain for each match of each rule whose names the server has.
@@ -166,7 +173,8 @@ fn passthrough_chains(view: &View<'_>, server: &GatewayServer) -> Vec<GatewayCha
         for rule in &vs.spec.tls {
             for tls in rule.matches.iter().filter(|tls| tcp::tls_holds(tls, &client)) {
                 let destinations = tcp::destinations(view, vs, &rule.route, server.declared_port);
-                let action = GatewayAction::Tcp { subnets: tcp::subnets(&tls.destination_subnets), destinations, protocol: server.protocol };
+                let action =
+                    GatewayAction::Tcp { subnets: tcp::subnets(&tls.destination_subnets), destinations, protocol: server.protocol };
                 out.push(GatewayChain { server_names: tls.sni_hosts.clone(), transport_socket: None, action, metadata: None });
             }
         }
@@ -193,19 +201,20 @@ fn tcp_actions(view: &View<'_>, server: &GatewayServer) -> Vec<GatewayAction> {
 }
 
 fn client<'a>(view: &'a View<'_>, server: &'a GatewayServer) -> tcp::Client<'a> {
-    tcp::Client { labels: &view.class.labels, namespace: view.class.namespace.as_str(), gateway: &server.gateway, port: server.declared_port }
+    tcp::Client {
+        labels: &view.class.labels,
+        namespace: view.class.namespace.as_str(),
+        gateway: &server.gateway,
+        port: server.declared_port,
+    }
 }
 
 /// The TLS of a server. A bare Envoy has no agent to read files for it, so that it reads them itself; it cannot serve
 /// mutual TLS of the mesh at all.
 fn transport_socket(view: &View<'_>, server: &GatewayServer, alpn: DownstreamAlpn) -> Option<TransportSocket> {
     let settings = server.server.tls.as_ref()?;
-    let inputs = ServerTlsInputs {
-        settings,
-        alpn,
-        defaults: view.snapshot.mesh.tls_defaults.as_ref(),
-        credentials: CredentialSource::default(),
-    };
+    let inputs =
+        ServerTlsInputs { settings, alpn, defaults: view.snapshot.mesh.tls_defaults.as_ref(), credentials: CredentialSource::default() };
     let mut context = tls::gateway_server_tls(&inputs)?;
     if view.class.certificates == Certificates::None {
         if settings.mode == ServerTlsMode::IstioMutual {

@@ -7,7 +7,8 @@ use envoy::access_log::Reporter;
 use envoy::cluster::{ClusterMeshDefaults, InboundClusterInputs, InboundEndpoint, ServiceMetadata, inbound_cluster, merge_policy};
 use envoy::filter::network::tcp_proxy::TcpDestinations;
 use envoy::listener::{
-    self, Bind, BoundInboundInputs, Certificates, InboundChainInputs, InboundPassthrough, InboundProtocol, InboundTls, MutualTlsMode, VirtualInboundInputs,
+    self, Bind, BoundInboundInputs, Certificates, InboundChainInputs, InboundPassthrough, InboundProtocol, InboundTls, MutualTlsMode,
+    VirtualInboundInputs,
 };
 use envoy::route::{InboundRouteInputs, inbound_route_configuration, names};
 use envoy::tls::{self, DownstreamAlpn};

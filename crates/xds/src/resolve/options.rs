@@ -2,7 +2,9 @@
 
 use super::View;
 use envoy::access_log::{self, FileAccessLogInputs, MetricsProtocol, Reporter, StandardMetricsInputs, WorkloadLabels};
+use envoy::filter::http::peer_metadata::peer_metadata;
 use envoy::filter::network::{http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
+use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
 use model::IpFamilies;
 use std::net::IpAddr;
@@ -23,6 +25,7 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
             access_logs: logs(MetricsProtocol::Http),
             tracing: mesh.enable_tracing.then(TracingInputs::default),
             http10: view.class.http10,
+            filters: peer_metadata(reporter, &own(view)).into_iter().map(|filter| (HttpFilterPosition::PeerMetadata, filter)).collect(),
             path_normalization: mesh.path_normalization.as_ref().map(|path| path.normalization).unwrap_or_default(),
             trusted_proxies: topology.map_or(0, |topology| topology.num_trusted_proxies),
             forward_client_certificate: topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default(),

@@ -5,7 +5,9 @@ use crate::generate::Built;
 use base::{Address, Cidr, PortNumber, Protocol};
 use envoy::access_log::Reporter;
 use envoy::filter::network::tcp_proxy::TcpDestinations;
-use envoy::listener::{self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, VirtualOutboundInputs};
+use envoy::listener::{
+    self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, VirtualOutboundInputs,
+};
 use envoy::route::names;
 use istio_api::networking::sidecar::CaptureMode;
 use model::{EgressListener, InterceptionMode, MESH_GATEWAY, SidecarScope, VirtualService};
@@ -43,7 +45,8 @@ pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
     let mut out: Vec<Built> = Vec::new();
     for (bind, draft) in drafts {
         let fallback = if draft.bind_to_port { OutboundFallback::Close } else { OutboundFallback::Policy(&policy) };
-        let inputs = OutboundListenerInputs { bind: &bind, bind_to_port: draft.bind_to_port, chains: &draft.chains, fallback, options: &options };
+        let inputs =
+            OutboundListenerInputs { bind: &bind, bind_to_port: draft.bind_to_port, chains: &draft.chains, fallback, options: &options };
         let listener = listener::outbound_listener(&inputs);
         out.push((listener.name.clone(), listener.to_bytes(), Arc::from(draft.origins.into_iter().collect::<Vec<_>>())));
     }
@@ -81,8 +84,15 @@ fn policy(view: &View<'_>, scope: &SidecarScope) -> OutboundPolicy {
 }
 
 /// An egress listener with a port of its own: all services it sees stand behind this one address.
-fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: &mut BTreeMap<Bind, Draft>, locked: &mut BTreeSet<PortNumber>) {
-    let bind_to_port = egress.capture == CaptureMode::None || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
+fn explicit(
+    view: &View<'_>,
+    egress: &EgressListener,
+    port: PortNumber,
+    drafts: &mut BTreeMap<Bind, Draft>,
+    locked: &mut BTreeSet<PortNumber>,
+) {
+    let bind_to_port = egress.capture == CaptureMode::None
+        || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
     let (wildcards, loopbacks) = options::addresses(view.class.families);
     let Some(bind) = listener::sidecar_egress_bind(&egress.bind, port, bind_to_port, &wildcards, &loopbacks) else { return };
     locked.insert(port);
@@ -103,7 +113,8 @@ fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: 
 
 /// The listener without a port: one for each port of each service, at its address or at all.
 fn by_service(view: &View<'_>, egress: &EgressListener, drafts: &mut BTreeMap<Bind, Draft>, locked: &BTreeSet<PortNumber>) {
-    let bind_to_port = egress.capture == CaptureMode::None || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
+    let bind_to_port = egress.capture == CaptureMode::None
+        || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
     for service in &egress.services {
         if matches!(service.resolution, Resolution::Alias(_)) {
             continue;
@@ -185,7 +196,11 @@ fn add(view: &View<'_>, egress: &EgressListener, service: &Arc<Service>, port: &
         return;
     }
     if port.protocol.is_unsupported() {
-        let name = if matches!(reach, Reach::Own) { RouteName::Service(service.key.hostname.clone(), port.number) } else { RouteName::Port(port.number) };
+        let name = if matches!(reach, Reach::Own) {
+            RouteName::Service(service.key.hostname.clone(), port.number)
+        } else {
+            RouteName::Port(port.number)
+        };
         let chain = http(name.text(), port.protocol);
         if !draft.chains.contains(&chain) {
             draft.chains.push(chain);
@@ -201,13 +216,16 @@ fn http(route: String, protocol: Protocol) -> OutboundChain {
 }
 
 /// The chains of a TCP or TLS port: those of the rules for its host, else one to its own cluster.
-fn tcp_chains(view: &View<'_>, egress: &EgressListener, service: &Service, port: &ServicePort, protocol: Protocol, reach: &Reach) -> Vec<OutboundChain> {
-    let client = tcp::Client {
-        labels: &view.class.labels,
-        namespace: view.class.namespace.as_str(),
-        gateway: MESH_GATEWAY,
-        port: port.number,
-    };
+fn tcp_chains(
+    view: &View<'_>,
+    egress: &EgressListener,
+    service: &Service,
+    port: &ServicePort,
+    protocol: Protocol,
+    reach: &Reach,
+) -> Vec<OutboundChain> {
+    let client =
+        tcp::Client { labels: &view.class.labels, namespace: view.class.namespace.as_str(), gateway: MESH_GATEWAY, port: port.number };
     let range: Vec<Cidr> = match reach {
         Reach::Range(range) => vec![*range],
         _ => Vec::new(),
@@ -246,7 +264,14 @@ fn tls_rules(view: &View<'_>, vs: &Arc<VirtualService>, client: &tcp::Client<'_>
 }
 
 /// The first rule that needs no address takes everything, so that nothing after it is reached.
-fn tcp_rules(view: &View<'_>, vs: &Arc<VirtualService>, client: &tcp::Client<'_>, range: &[Cidr], protocol: Protocol, chains: &mut Vec<OutboundAction>) {
+fn tcp_rules(
+    view: &View<'_>,
+    vs: &Arc<VirtualService>,
+    client: &tcp::Client<'_>,
+    range: &[Cidr],
+    protocol: Protocol,
+    chains: &mut Vec<OutboundAction>,
+) {
     let push = |chains: &mut Vec<OutboundAction>, subnets: Vec<Cidr>, destinations: TcpDestinations| {
         chains.push(OutboundAction::Tcp { subnets, destinations, protocol });
     };

@@ -91,7 +91,8 @@ fn take_owned(services: &mut ServicesByHost, listener: &EgressListener, vs: &Arc
     let mut owned = Vec::new();
     for host in &vs.hosts {
         if host.is_wildcard() {
-            let matching: Vec<Hostname> = services.keys().filter(|name| name.subset_of(host) && owns(listener, vs, name)).cloned().collect();
+            let matching: Vec<Hostname> =
+                services.keys().filter(|name| name.subset_of(host) && owns(listener, vs, name)).cloned().collect();
             owned.extend(matching.iter().filter_map(|name| services.remove(name)));
         } else if let Some(found) = services.remove(host) {
             owned.push(found);
@@ -118,7 +119,9 @@ fn of_virtual_service(
 ) -> Vec<Candidate> {
     let known = |host: &&Hostname| !owned.iter().any(|(service, _)| service.key.hostname.subset_of(host));
     let foreign: Vec<&Hostname> = match name {
-        RouteName::Port(port) if *port == 80 || !owned.is_empty() => vs.hosts.iter().filter(known).filter(|host| !claimed(view, host)).collect(),
+        RouteName::Port(port) if *port == 80 || !owned.is_empty() => {
+            vs.hosts.iter().filter(known).filter(|host| !claimed(view, host)).collect()
+        }
         _ => Vec::new(),
     };
     let mut ports: BTreeMap<PortNumber, Vec<Arc<Service>>> = BTreeMap::new();
@@ -137,7 +140,13 @@ fn of_virtual_service(
             continue;
         }
         for host in &foreign {
-            out.push(Candidate { name: (*host).clone(), port, domains: vec![host.to_string()], routes: routes.clone(), origins: origins.clone() });
+            out.push(Candidate {
+                name: (*host).clone(),
+                port,
+                domains: vec![host.to_string()],
+                routes: routes.clone(),
+                origins: origins.clone(),
+            });
         }
         for service in members {
             let domains = domains::of_service(&service, &view.class.dns_domain, &view.class.cluster);
@@ -155,7 +164,13 @@ fn claimed(view: &View<'_>, host: &Hostname) -> bool {
 }
 
 /// The routes of a rule, with the objects that they come from.
-pub fn routes(view: &View<'_>, vs: &VirtualService, port: PortNumber, gateways: &BTreeSet<String>, tls: bool) -> (Vec<Route>, Vec<ObjectRef>) {
+pub fn routes(
+    view: &View<'_>,
+    vs: &VirtualService,
+    port: PortNumber,
+    gateways: &BTreeSet<String>,
+    tls: bool,
+) -> (Vec<Route>, Vec<ObjectRef>) {
     let destinations = destination::of_virtual_service(view, vs, port);
     let defaults = defaults(view);
     let inputs = HttpRouteInputs {
@@ -202,8 +217,11 @@ fn encode(candidates: Vec<Candidate>, origins: &mut BTreeSet<ObjectRef>) -> Vec<
     let mut out = Vec::new();
     for candidate in candidates {
         let own = candidate.name.to_string();
-        let domains: Vec<String> =
-            candidate.domains.into_iter().filter(|domain| (*domain == own || !exact.contains(domain)) && taken.insert(domain.clone())).collect();
+        let domains: Vec<String> = candidate
+            .domains
+            .into_iter()
+            .filter(|domain| (*domain == own || !exact.contains(domain)) && taken.insert(domain.clone()))
+            .collect();
         if domains.is_empty() || !names.insert((own.clone(), candidate.port)) {
             continue;
         }
@@ -244,7 +262,11 @@ pub fn names<'a>(egress: &'a [EgressListener], cluster: &ClusterId) -> BTreeMap<
                 out.entry(RouteName::Port(port.number)).or_insert(listener);
             } else if port.protocol.is_unsupported() {
                 let own = listener.bind.is_empty() && service.addresses_in(cluster).iter().any(|address| address.is_host());
-                let name = if own || service.headless { RouteName::Service(service.key.hostname.clone(), port.number) } else { RouteName::Port(port.number) };
+                let name = if own || service.headless {
+                    RouteName::Service(service.key.hostname.clone(), port.number)
+                } else {
+                    RouteName::Port(port.number)
+                };
                 out.entry(name).or_insert(listener);
             }
         }

@@ -35,7 +35,8 @@ impl Condition<'_> {
     fn holds(&self, client: &Client<'_>) -> bool {
         let gateway = self.gateways.is_empty() || self.gateways.iter().any(|name| name == client.gateway);
         let source = !self.gateways.is_empty()
-            || (client.labels.contain(self.source_labels) && (self.source_namespace.is_empty() || self.source_namespace == client.namespace));
+            || (client.labels.contain(self.source_labels)
+                && (self.source_namespace.is_empty() || self.source_namespace == client.namespace));
         gateway && source && (self.port == 0 || self.port == u32::from(client.port))
     }
 }
@@ -88,7 +89,8 @@ pub fn to_service(view: &View<'_>, hostname: &Hostname, port: PortNumber, subset
     let own = rule.spec.subsets.iter().find(|candidate| candidate.name == subset).and_then(|subset| subset.traffic_policy.as_ref());
     let mesh = view.snapshot.mesh.default_traffic_policy.as_ref();
     let policy = merge_policy(mesh, rule.spec.traffic_policy.as_ref(), own, port);
-    out.hash_source_ip = policy.load_balancer.as_ref().and_then(|lb| lb.consistent_hash.as_ref()).is_some_and(|hash| hash.use_source_ip == Some(true));
+    out.hash_source_ip =
+        policy.load_balancer.as_ref().and_then(|lb| lb.consistent_hash.as_ref()).is_some_and(|hash| hash.use_source_ip == Some(true));
     let tcp = policy.connection_pool.as_ref().and_then(|pool| pool.tcp.as_ref());
     out.idle_timeout = tcp.and_then(|tcp| tcp.idle_timeout).map(|timeout| timeout.0);
     out.max_connection_duration = tcp.and_then(|tcp| tcp.max_connection_duration).map(|duration| duration.0);

@@ -9,7 +9,7 @@ use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::config::listener::v3::Filter;
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy,
-    tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+    tcp_proxy::{ClusterSpecifier, TcpAccessLogOptions, WeightedCluster, weighted_cluster::ClusterWeight},
 };
 use xds_api::envoy::r#type::v3::{
     HashPolicy,
@@ -71,6 +71,9 @@ pub fn tcp_proxy(inputs: &TcpProxyInputs<'_>) -> Filter {
         idle_timeout: destinations.idle_timeout.or(inputs.options.idle_timeout).map(Into::into),
         max_downstream_connection_duration: destinations.max_connection_duration.map(Into::into),
         access_log: inputs.options.access_logs.clone(),
+        // Also when a connection opens: the metrics count that.
+        access_log_options: (!inputs.options.access_logs.is_empty())
+            .then(|| TcpAccessLogOptions { flush_access_log_on_connected: true, ..TcpAccessLogOptions::default() }),
         hash_policy: if destinations.hash_source_ip { vec![source_ip] } else { Vec::new() },
         cluster_specifier: Some(cluster_specifier(&destinations.clusters)),
         ..TcpProxy::default()
