@@ -1,0 +1,82 @@
+//! A running istiod, and what looks at it from outside.
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed unwrap is a failed test
+
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The process over a folder of objects; it ends with the test.
+pub struct Istiod {
+    process: Child,
+    _folder: TempDir,
+    http: String,
+    pub grpc: String,
+}
+
+impl Istiod {
+    /// Starts it on free ports and waits until it is ready.
+    pub fn start(objects: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("objects.yaml"), objects).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_istiod"))
+            .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--monitoringAddr=", "--log_as_json", "--configDir"])
+            .arg(folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut listening = || {
+            let line = lines.find_map(|line| Some(line.split_once("listening on ")?.1.split('"').next()?.to_owned()));
+            line.unwrap()
+        };
+        let (http, grpc) = (listening(), listening());
+        // Read to the end, or the process would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let istiod = Self { process, _folder: folder, http, grpc };
+        istiod.wait_for("/ready", |status, _| status == 200);
+        istiod
+    }
+
+    /// The status and the body of a page.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// A page of JSON.
+    pub fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Asks for a page until it is as wanted, and fails after ten seconds.
+    pub fn wait_for(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let (status, body) = self.get(path);
+            if wanted(status, &body) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{path} stays {status}: {body}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Istiod {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test has noticed.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
