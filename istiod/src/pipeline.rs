@@ -1,5 +1,6 @@
 //! The task that owns the state: it waits for inputs, takes one turn with all that have come, and tells the proxies.
 
+use base::Diagnostic;
 use config::{Change, Event, Store};
 use model::{ProxyTraits, Snapshot};
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,6 +30,8 @@ pub struct Published {
     pub store: Store,
     /// What they mean.
     pub snapshot: Snapshot,
+    /// What is to be said about proxies and the objects that they are served by.
+    pub class_diagnostics: Vec<Diagnostic>,
     /// The work done so far.
     pub statistics: Statistics,
     /// How many classes there are.
@@ -93,10 +96,8 @@ impl Pipeline {
 
     fn take_events(&mut self, events: Vec<Event>, batch: &mut Vec<Input>) {
         for event in events {
-            match &event.change {
-                Change::Synced => self.unsynced = self.unsynced.saturating_sub(1),
-                Change::Findings { diagnostics, .. } => diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}")),
-                _ => {}
+            if event.change == Change::Synced {
+                self.unsynced = self.unsynced.saturating_sub(1);
             }
             batch.push(Input::Event(event));
         }
@@ -138,6 +139,7 @@ impl Pipeline {
         self.published.send_replace(Arc::new(Published {
             store: state.store().clone(),
             snapshot: state.snapshot().clone(),
+            class_diagnostics: xds::diagnostics(state.snapshot(), state.classes().keys()),
             statistics: state.statistics(),
             classes: state.classes().len(),
             overlay_rows: overlay_rows(state),

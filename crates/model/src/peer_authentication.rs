@@ -48,6 +48,19 @@ impl PeerAuthentications {
         ports.filter_map(|port| u16::try_from(*port).ok()).map(|port| (port, self.mode(namespace, labels, port))).collect()
     }
 
+    /// The policy that decides the mode of a port: that of the workload, the namespace or the mesh.
+    pub fn deciding(&self, namespace: &Namespace, labels: &Labels, port: u16) -> Option<&Arc<Object<PeerAuthentication>>> {
+        let own = self.policy(namespace, labels).filter(|policy| {
+            let at_port = policy.spec.port_level_mtls.get(&u32::from(port)).map(|mtls| mtls.mode);
+            at_port.is_some_and(|mode| mode != MutualTlsMode::Unset) || mode_of(policy).is_some()
+        });
+        let wide = |namespace: &Namespace| {
+            let rows = self.by_namespace.get(namespace).into_iter().flatten();
+            rows.filter(|policy| !has_selector(policy)).find(|policy| mode_of(policy).is_some())
+        };
+        own.or_else(|| wide(namespace)).or_else(|| wide(&self.root))
+    }
+
     fn policy(&self, namespace: &Namespace, labels: &Labels) -> Option<&Arc<Object<PeerAuthentication>>> {
         let rows = self.by_namespace.get(namespace).into_iter().flatten();
         rows.filter(|policy| has_selector(policy))

@@ -1,5 +1,6 @@
 //! Istio's log levels on top of `tracing`.
 
+use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Why logging could not be set up. A retry does not help.
@@ -24,7 +25,8 @@ pub fn init_logging(level: &str, as_json: bool) -> Result<(), LoggingError> {
     if as_json {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()?;
     } else {
-        registry.with(fmt::layer().with_writer(std::io::stderr)).try_init()?;
+        // Colours are for people who look on; a file is for machines.
+        registry.with(fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)).try_init()?;
     }
     Ok(())
 }

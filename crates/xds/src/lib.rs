@@ -7,6 +7,7 @@
 //! builders' inputs out of the snapshot.
 
 mod class;
+mod diagnostics;
 mod generate;
 mod proxy;
 pub mod resolve;
@@ -14,5 +15,6 @@ mod rows;
 mod turn;
 
 pub use class::{Class, ClassKey};
+pub use diagnostics::diagnostics;
 pub use proxy::{NodeError, parse_node};
 pub use turn::{Input, ProxyId, Publication, State, Statistics};
