@@ -6,6 +6,8 @@ use std::sync::Arc;
 /// Whether an endpoint takes requests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Health {
+    /// Nothing is known: ServiceEntries and WorkloadEntries say nothing about it. It takes requests.
+    Unknown,
     /// Ready.
     Healthy,
     /// Not ready; kept so that failover and warming see it.
@@ -65,11 +67,11 @@ impl EndpointWorkload {
             .unwrap_or(&self.name)
     }
 
-    /// The canonical revision, `latest` if no label says more.
+    /// The canonical revision; empty if no label says more.
     pub fn canonical_revision(&self) -> &str {
         ["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]
             .into_iter()
             .find_map(|key| self.labels.get(key))
-            .unwrap_or("latest")
+            .unwrap_or_default()
     }
 }

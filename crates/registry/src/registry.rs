@@ -237,7 +237,7 @@ fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
                 address: address.clone(),
                 port: mapped.unwrap_or(target),
                 service_port: port.name.clone(),
-                health: crate::Health::Healthy,
+                health: crate::Health::Unknown,
                 weight: entry.spec.weight,
                 workload: workload.clone(),
             });

@@ -84,27 +84,28 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
     let spec = &object.spec;
     let dns = matches!(spec.resolution, api::Resolution::Dns | api::Resolution::DnsRoundRobin);
     let mut out = Vec::new();
-    for entry in &spec.endpoints {
-        let workload = Arc::new(workload::of_entry(store, cluster, &inline(&object.metadata), entry));
-        push(&mut out, spec, &Address::parse(&entry.address), &entry.ports, entry.weight, &workload);
+    for (index, entry) in spec.endpoints.iter().enumerate() {
+        let workload = Arc::new(workload::of_entry(store, cluster, &inline(&object.metadata, index), entry));
+        push(&mut out, spec, &Address::parse(&entry.address), &entry.ports, entry.weight, Health::Unknown, &workload);
     }
     if let Some(selector) = &spec.workload_selector {
         let selector = Selector::new(selector.labels.clone());
         for (key, entry) in namespace_rows(&store.workload_entries, &object.metadata) {
             let workload = Arc::new(workload::of_entry(store, &key.cluster, &entry.metadata, &entry.spec));
             if selector.selects(&workload.labels) {
-                push(&mut out, spec, &Address::parse(&entry.spec.address), &entry.spec.ports, entry.spec.weight, &workload);
+                push(&mut out, spec, &Address::parse(&entry.spec.address), &entry.spec.ports, entry.spec.weight, Health::Unknown, &workload);
             }
         }
         for (key, pod) in namespace_rows(&store.pods, &object.metadata) {
             if let (true, Ok(ip)) = (selector.selects(&pod.metadata.labels), pod.status.pod_ip.parse()) {
                 let workload = Arc::new(workload::of_pod(store, &key.cluster, pod));
-                push(&mut out, spec, &Address::Ip(ip), &BTreeMap::new(), 0, &workload);
+                push(&mut out, spec, &Address::Ip(ip), &BTreeMap::new(), 0, Health::Healthy, &workload);
             }
         }
     } else if dns && spec.endpoints.is_empty() && !host.is_wildcard() {
-        let workload = EndpointWorkload { cluster: cluster.clone(), namespace: object.metadata.namespace.clone(), ..Default::default() };
-        push(&mut out, spec, &Address::Dns(Arc::from(host.as_str())), &BTreeMap::new(), 0, &Arc::new(workload));
+        let (name, namespace) = (object.metadata.name.clone(), object.metadata.namespace.clone());
+        let workload = EndpointWorkload { name, namespace, cluster: cluster.clone(), ..Default::default() };
+        push(&mut out, spec, &Address::Dns(Arc::from(host.as_str())), &BTreeMap::new(), 0, Health::Unknown, &Arc::new(workload));
     }
     if !dns {
         // A static endpoint with a name cannot be sent over EDS.
@@ -113,9 +114,10 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
     out
 }
 
-/// An endpoint inside a ServiceEntry has the entry's namespace, but neither its name nor its labels.
-fn inline(metadata: &Metadata) -> Metadata {
-    Metadata { namespace: metadata.namespace.clone(), ..Metadata::default() }
+/// An endpoint inside a ServiceEntry has the entry's namespace, its name with the place in the list, and not its labels.
+fn inline(metadata: &Metadata, index: usize) -> Metadata {
+    let name = Arc::from(format!("{}-{index}", metadata.name));
+    Metadata { name, namespace: metadata.namespace.clone(), ..Metadata::default() }
 }
 
 fn namespace_rows<'a, T: istio_api::Resource>(
@@ -133,6 +135,7 @@ fn push(
     address: &Address,
     ports: &BTreeMap<String, u32>,
     weight: u32,
+    health: Health,
     workload: &Arc<EndpointWorkload>,
 ) {
     if matches!(address, Address::Dns(name) if name.is_empty()) {
@@ -147,7 +150,7 @@ fn push(
                 address: address.clone(),
                 port,
                 service_port: Arc::from(declared.name.as_str()),
-                health: Health::Healthy,
+                health,
                 weight,
                 workload: workload.clone(),
             });

@@ -81,6 +81,7 @@ pub fn encode(endpoint: &Endpoint, mutual_tls: bool) -> LocalityEndpoint {
         port: endpoint.port,
         additional_addresses: &[],
         health: match endpoint.health {
+            Health::Unknown => EndpointHealth::Unknown,
             Health::Healthy => EndpointHealth::Healthy,
             Health::Unhealthy => EndpointHealth::Unhealthy,
             Health::Draining => EndpointHealth::Draining,
