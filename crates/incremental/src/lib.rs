@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, ops::RangeBounds, sync::Arc};
 
 /// The reading end of one computation.
 #[derive(Default, Debug)]
-pub struct Cx;
+pub struct Cx(());
 
 /// A persistent ordered table; a clone is a snapshot and costs O(1).
 #[derive(Clone)]

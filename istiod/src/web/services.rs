@@ -13,15 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The services, in the shape of Istio's `model.Service`.
 pub fn registryz(window: &Window, _: &Parameters) -> Answer {
     let published = window.published();
-    Ok(published.snapshot.services.iter(&mut Cx).map(|(_, row)| service(row)).collect())
+    Ok(published.snapshot.services.iter(&mut Cx::default()).map(|(_, row)| service(row)).collect())
 }
 
 /// The endpoints by host name, namespace of the service and cluster, in the shape of Istio's endpoint index.
 pub fn endpoint_shards(window: &Window, _: &Parameters) -> Answer {
     let published = window.published();
-    let cx = &mut Cx;
+    let cx = &mut Cx::default();
     let mut hosts: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
-    for (key, endpoints) in published.snapshot.endpoints.iter(&mut Cx) {
+    for (key, endpoints) in published.snapshot.endpoints.iter(&mut Cx::default()) {
         let provider = published.snapshot.services.get(cx, key).map_or(Provider::Kubernetes, |service| service.provider);
         let mut shards: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for row in endpoints.iter() {
