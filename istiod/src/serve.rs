@@ -12,7 +12,7 @@ use base::DomainSuffix;
 use std::sync::Arc;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 /// Runs until the process is asked to end.
@@ -26,7 +26,11 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     let pipeline = Pipeline::new(state, events_in, proxies_in, sources, published);
     // A thread of its own: a turn is pure computation, and must not keep a connection waiting.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    std::thread::Builder::new().name("pipeline".to_string()).spawn(move || runtime.block_on(pipeline.run()))?;
+    let (alive, pipeline_ended) = oneshot::channel::<()>();
+    std::thread::Builder::new().name("pipeline".to_string()).spawn(move || {
+        let _alive = alive;
+        runtime.block_on(pipeline.run());
+    })?;
 
     let front = Arc::new(Front::new(proxies));
     let connections = Connections::default();
@@ -38,9 +42,20 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
         }
     }
     let options = ads::Options { registry: metrics.registry().clone(), ..ads::Options::default() };
-    match listen(&arguments.grpc_addr).await? {
-        Some(listener) => ads::serve(listener, front, options, connections, ended()).await?,
-        None => ended().await,
+    let listener = listen(&arguments.grpc_addr).await?;
+    let served = async {
+        match listener {
+            Some(listener) => ads::serve(listener, front, options, connections, ended()).await,
+            None => {
+                ended().await;
+                Ok(())
+            }
+        }
+    };
+    tokio::select! {
+        served = served => served?,
+        // A process that goes on answering but follows nothing any more is worse than none.
+        _ = pipeline_ended => anyhow::bail!("the pipeline has stopped; the process ends, so that it can be started again"),
     }
     // Kept until here: the pipeline ends when the last sender of events is gone.
     drop(events);
