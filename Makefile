@@ -36,6 +36,12 @@ bless: ## accepts what is generated now as what the cases expect (tests/cases/*/
 	@BLESS=1 cargo test --quiet --package testkit --test golden
 	@git --no-pager diff --stat -- tests/cases
 
+.PHONY: bench
+bench: ## what istiod costs: a release build under load, then each stage alone; docs/performance.md explains the figures
+	@cargo build --release --package istiod --package ads-load
+	@python3 tools/bench.py --binaries $(CARGO_TARGET_DIR)/release
+	@cargo bench --package xds
+
 .PHONY: fmt
 fmt: ## formats all Rust
 	@cargo fmt --all
