@@ -27,8 +27,16 @@ pub struct CallFile {
     pub headers: BTreeMap<String, String>,
     /// The server name in TLS, by default the host; an empty one sends none.
     pub server_name: Option<String>,
-    /// How often to call, where chance decides.
+    /// The client's own certificate: the name of files `<name>.crt` and `<name>.key` of the case.
+    pub client_certificate: Option<String>,
+    /// Of the TLS handshake; by default `http/1.1` for `https`, nothing for `tls`.
+    pub alpn: Option<Vec<String>>,
+    /// A name in the certificate that the client gets. Only a real Envoy presents one.
+    pub presents: Option<String>,
+    /// How often to call; by default once, or often enough to see shares.
     pub times: Option<u32>,
+    /// Whether these calls are made at the same time.
+    pub at_once: bool,
 
     /// The cluster that gets the call, or several with their shares (of 100).
     pub goes_to: Option<GoesTo>,
@@ -40,6 +48,10 @@ pub struct CallFile {
     pub error: Option<String>,
     /// The status of the upstream's answer, or of the redirect.
     pub status: Option<u16>,
+    /// How many of the calls have which status.
+    pub statuses: BTreeMap<u16, usize>,
+    /// How many different endpoints get the calls.
+    pub endpoints: Option<usize>,
     /// What the upstream gets.
     pub receives: Option<Receives>,
     /// Headers of the answer; null for one that must be missing. Only a real Envoy sets them.
@@ -128,14 +140,17 @@ impl CallFile {
     /// If `to` is no URL or has an unknown scheme.
     pub fn call(&self, case: &Case, names: &Names) -> Result<Call> {
         let target = self.target()?;
+        let encrypted = if self.client_certificate.is_some() { Security::MutualTls } else { Security::Tls };
         let (protocol, security) = match target.scheme.as_str() {
             "http" => (Protocol::Http, Security::Plaintext),
             "h2" => (Protocol::Http2, Security::Plaintext),
-            "https" => (Protocol::Http, Security::Tls),
+            "https" => (Protocol::Http, encrypted),
             "tcp" => (Protocol::Tcp, Security::Plaintext),
-            "tls" => (Protocol::Tcp, Security::Tls),
+            "tls" => (Protocol::Tcp, encrypted),
             other => bail!("`to: {}` has the unknown scheme {other}", self.to),
         };
+        let prefers_http2 = self.alpn.as_ref().is_some_and(|alpn| alpn.first().is_some_and(|first| first == "h2"));
+        let protocol = if prefers_http2 && protocol == Protocol::Http { Protocol::Http2 } else { protocol };
         let proxy = &case.file.proxy;
         let direction = match self.direction {
             Some(DirectionFile::Outbound) => Direction::Outbound,
@@ -154,6 +169,7 @@ impl CallFile {
             self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
         let authority = headers.remove("host").unwrap_or(target.authority);
         let encrypted = security != Security::Plaintext;
+        let alpn = if encrypted && protocol == Protocol::Http { vec!["http/1.1".to_owned()] } else { Vec::new() };
         Ok(Call {
             direction,
             address,
@@ -162,7 +178,7 @@ impl CallFile {
             protocol,
             security,
             server_name: if encrypted { self.server_name.clone().unwrap_or(target.host) } else { String::new() },
-            application_protocols: if encrypted && protocol == Protocol::Http { vec!["http/1.1".to_owned()] } else { Vec::new() },
+            application_protocols: self.alpn.clone().unwrap_or(alpn),
             method: self.method.clone().unwrap_or_else(|| "GET".to_owned()),
             authority,
             path: target.path,

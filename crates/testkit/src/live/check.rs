@@ -11,6 +11,7 @@ use simulation::{Call, Protocol, Resources};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -24,6 +25,8 @@ pub struct Judge<'a> {
     pub file: &'a CallFile,
     /// The call.
     pub call: &'a Call,
+    /// The client's certificate, without the ending of its path.
+    pub certificate: Option<PathBuf>,
     /// What Envoy got.
     pub resources: &'a Resources,
     /// The endpoints.
@@ -76,8 +79,14 @@ impl Judge<'_> {
         self.upstream.take();
         let mut answers = Vec::new();
         let times = if matches!(self.file.goes_to, Some(GoesTo::Several(_))) { 200 } else { 1 };
-        for _ in 0..self.file.times.unwrap_or(times) {
-            answers.push(client::call(self.call).await?);
+        let call = || client::call(self.call, self.certificate.as_deref(), self.file.presents.as_deref());
+        let calls = (0..self.file.times.unwrap_or(times)).map(|_| call());
+        if self.file.at_once {
+            answers = futures::future::try_join_all(calls).await?;
+        } else {
+            for call in calls {
+                answers.push(call.await?);
+            }
         }
         let wanted = answers.len() * (1 + self.file.mirrors.len());
         let end = Instant::now() + Duration::from_secs(5);
@@ -100,7 +109,10 @@ impl Judge<'_> {
         ensure!(found == allowed, "should go to {allowed:?}: {}", told());
         ensure!(!made.received.is_empty(), "no endpoint got it: {}", told());
         let wanted = self.file.status.unwrap_or(200);
-        for answer in &made.answers {
+        let different: BTreeSet<SocketAddr> = made.received.iter().map(|received| received.address).collect();
+        ensure!(self.file.endpoints.is_none_or(|wanted| wanted == different.len()), "should go to {:?} endpoints, not {different:?}", self.file.endpoints);
+        self.compare_statuses(made)?;
+        for answer in made.answers.iter().filter(|_| self.file.statuses.is_empty()) {
             ensure!(answer.failure.is_none(), "no answer: {}", told());
             ensure!(answer.status.is_none_or(|status| status == wanted), "should be answered with {wanted}: {}", told());
         }
@@ -110,6 +122,16 @@ impl Judge<'_> {
             ensure!(received.method == self.method(), "the method should be {:?}, not {:?}", self.method(), received.method);
             self.compare_received(received)?;
         }
+        Ok(())
+    }
+
+    fn compare_statuses(&self, made: &Made) -> Result<()> {
+        let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
+        for status in made.answers.iter().filter_map(|answer| answer.status) {
+            *statuses.entry(status).or_default() += 1;
+        }
+        let wanted = &self.file.statuses;
+        ensure!(wanted.is_empty() || *wanted == statuses, "should be answered with {wanted:?}, not {statuses:?}");
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Makes one call.
 
 use crate::call::{CALLER, CLIENT};
-use anyhow::{Context, Result, bail};
+use super::tls;
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
@@ -11,7 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use simulation::{Call, Direction, Protocol, Security};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -36,13 +37,14 @@ pub struct Answer {
     pub took: Duration,
 }
 
-/// Makes the call. A connection that is refused or cut is an answer, too.
+/// Makes the call, with a certificate of the client's own if there is one; `presents` is the name that the server's must have.
+/// A connection that is refused or cut is an answer, too.
 ///
 /// # Errors
 /// If the client itself cannot do it, or nothing happens for a long time.
-pub async fn call(call: &Call) -> Result<Answer> {
+pub async fn call(call: &Call, certificate: Option<&Path>, presents: Option<&str>) -> Result<Answer> {
     let start = Instant::now();
-    let made = timeout(LIMIT, attempt(call)).await.context("no answer, and no end of the connection")?;
+    let made = timeout(LIMIT, attempt(call, certificate, presents)).await.context("no answer, and no end of the connection")?;
     let mut answer = match made {
         Ok(answer) => answer,
         Err(error) => {
@@ -54,7 +56,7 @@ pub async fn call(call: &Call) -> Result<Answer> {
     Ok(answer)
 }
 
-async fn attempt(call: &Call) -> Result<Answer> {
+async fn attempt(call: &Call, certificate: Option<&Path>, presents: Option<&str>) -> Result<Answer> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     // By the source, redirection knows which way a connection goes.
@@ -64,12 +66,18 @@ async fn attempt(call: &Call) -> Result<Answer> {
         Direction::Direct => {}
     }
     let stream: TcpStream = socket.connect(SocketAddr::new(call.address, call.port)).await?;
-    match (call.security, call.protocol) {
-        (Security::Plaintext, Protocol::Tcp) => tcp(stream, b"hello").await,
-        (Security::Plaintext, _) => http(stream, call).await,
-        (_, Protocol::Tcp) => tcp(stream, &client_hello(&call.server_name)).await,
-        _ => bail!("no TLS client"),
+    if call.security == Security::Plaintext {
+        return talk(stream, call).await;
     }
+    let stream = tls::connect(stream, &call.server_name, &call.application_protocols, certificate).await?;
+    if let Some(name) = presents {
+        ensure!(tls::presents(&stream, name), "the certificate is not of {name}");
+    }
+    talk(stream, call).await
+}
+
+async fn talk<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: I, call: &Call) -> Result<Answer> {
+    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call).await }
 }
 
 async fn http<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: I, call: &Call) -> Result<Answer> {
@@ -105,8 +113,9 @@ async fn read(response: Response<Incoming>) -> Result<Answer> {
     })
 }
 
-async fn tcp<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I, first: &[u8]) -> Result<Answer> {
-    stream.write_all(first).await?;
+async fn tcp<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I) -> Result<Answer> {
+    stream.write_all(b"hello\r\n").await?;
+    stream.flush().await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
     if bytes.is_empty() {
@@ -114,24 +123,4 @@ async fn tcp<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I, first: &[u8]) -> 
     }
     let body = String::from_utf8_lossy(&bytes).into_owned();
     Ok(Answer { status: None, headers: BTreeMap::new(), body, failure: None, took: Duration::ZERO })
-}
-
-/// The first message of a TLS handshake with a server name: all that a proxy which does not decrypt looks at.
-fn client_hello(server_name: &str) -> Vec<u8> {
-    fn sized(bytes: &[u8], length_bytes: usize) -> Vec<u8> {
-        let length = bytes.len().to_be_bytes();
-        let prefix = length.get(length.len() - length_bytes..).unwrap_or_default();
-        [prefix, bytes].concat()
-    }
-    let name = [&[0], sized(server_name.as_bytes(), 2).as_slice()].concat();
-    let extension = [&[0, 0], sized(&sized(&name, 2), 2).as_slice()].concat();
-    let extensions = if server_name.is_empty() { Vec::new() } else { extension };
-    let mut hello = vec![3, 3];
-    hello.extend([7; 32]); // random
-    hello.push(0); // no session
-    hello.extend(sized(&[0xc0, 0x2b, 0xc0, 0x2f], 2)); // cipher suites
-    hello.extend([1, 0]); // no compression
-    hello.extend(sized(&extensions, 2));
-    let message = [&[1], sized(&hello, 3).as_slice()].concat();
-    [&[22, 3, 1], sized(&message, 2).as_slice()].concat()
 }

@@ -12,6 +12,7 @@ mod discovery;
 mod dns;
 mod network;
 mod proxy;
+mod tls;
 mod upstream;
 
 pub use network::{Network, inside_user_namespace};
@@ -19,6 +20,7 @@ pub use network::{Network, inside_user_namespace};
 use crate::{call::Names, case::Case, mesh, report::Verdict};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use simulation::{Direction, Resources};
+use std::net::SocketAddr;
 
 /// Makes all calls of the case.
 ///
@@ -71,8 +73,10 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
     let names = Names::of(mesh::objects(&events));
     let calls = case.calls.iter().map(|file| Ok((file, file.call(case, &names)?))).collect::<Result<Vec<_>>>()?;
 
-    let upstream = upstream::Upstream::default();
-    for address in upstream::addresses(&resources, &case.file.dns) {
+    let upstream = upstream::Upstream::new()?;
+    // The proxy may be an endpoint itself, of the Service in front of a gateway.
+    let of_others = |address: &SocketAddr| !case.file.proxy.is_addressed() || address.ip() != case.file.proxy.ip;
+    for address in upstream::addresses(&resources, &case.file.dns).into_iter().filter(of_others) {
         upstream.listen(address).await?;
     }
     if network.is_own() {
@@ -88,7 +92,8 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
 
     let mut failures = Vec::new();
     for (file, call) in &calls {
-        let judge = check::Judge { file, call, resources: &resources, upstream: &upstream, dns: &case.file.dns, envoy: &envoy };
+        let certificate = file.client_certificate.as_ref().map(|name| case.folder.join(name));
+        let judge = check::Judge { file, call, certificate, resources: &resources, upstream: &upstream, dns: &case.file.dns, envoy: &envoy };
         if let Err(error) = judge.call().await {
             failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
         }

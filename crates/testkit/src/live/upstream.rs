@@ -1,5 +1,6 @@
 //! Every endpoint of a case in one program: answers HTTP and TCP on many addresses and remembers what came.
 
+use super::tls;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,9 +18,10 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::TlsAcceptor;
 use xds_api::envoy::config::{
     core::v3::{address::Address, socket_address::PortSpecifier},
     endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
@@ -48,8 +50,9 @@ pub struct Received {
 }
 
 /// All endpoints.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Upstream {
+    tls: TlsAcceptor,
     log: Arc<Mutex<Vec<Received>>>,
     addresses: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
@@ -74,6 +77,14 @@ pub fn endpoints(assignment: &ClusterLoadAssignment, dns: &BTreeMap<String, IpAd
 }
 
 impl Upstream {
+    /// No endpoint yet.
+    ///
+    /// # Errors
+    /// If no certificate can be made for those that are spoken to in TLS.
+    pub fn new() -> Result<Self> {
+        Ok(Self { tls: tls::acceptor()?, log: Arc::default(), addresses: Arc::default() })
+    }
+
     /// Becomes the endpoint at `address`, if it is not yet.
     ///
     /// # Errors
@@ -87,7 +98,8 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let upstream = upstream.clone();
-                tokio::spawn(async move { upstream.serve(stream, address).await });
+                // A client may leave whenever it likes.
+                tokio::spawn(async move { upstream.serve(stream, address).await.unwrap_or_default() });
             }
         });
         Ok(())
@@ -103,37 +115,40 @@ impl Upstream {
         lock(&self.log).len()
     }
 
-    async fn serve(&self, mut stream: TcpStream, address: SocketAddr) {
+    async fn serve(&self, stream: TcpStream, address: SocketAddr) -> std::io::Result<()> {
         let mut first = [0];
-        // HTTP begins with the capital letter of a method, or of HTTP/2's preface.
-        match stream.peek(&mut first).await {
-            Ok(1..) if first[..].iter().all(u8::is_ascii_uppercase) => {}
-            Ok(1..) => {
-                let _ = self.serve_tcp(&mut stream, address).await;
-                return;
+        stream.peek(&mut first).await?;
+        match first {
+            // The record type of a TLS handshake.
+            [22] => {
+                let stream = self.tls.accept(stream).await?;
+                // ALPN says what is inside; without it, it is taken for TCP.
+                let http = stream.get_ref().1.alpn_protocol().is_some();
+                if http { self.serve_http(stream, address).await } else { self.serve_tcp(stream, address).await }
             }
-            _ => return,
+            // The capital letter of a method, or of HTTP/2's preface.
+            [b'A'..=b'Z'] => self.serve_http(stream, address).await,
+            _ => self.serve_tcp(stream, address).await,
         }
+    }
+
+    async fn serve_http<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: I, address: SocketAddr) -> std::io::Result<()> {
         let upstream = self.clone();
         let service = service_fn(move |request| {
             let upstream = upstream.clone();
             async move { upstream.answer(request, address).await }
         });
         let builder = auto::Builder::new(TokioExecutor::new());
-        // A client may leave whenever it likes.
-        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        builder.serve_connection(TokioIo::new(stream), service).await.map_err(std::io::Error::other)
     }
 
-    async fn serve_tcp(&self, stream: &mut TcpStream, address: SocketAddr) -> std::io::Result<()> {
+    async fn serve_tcp<I: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: I, address: SocketAddr) -> std::io::Result<()> {
         let mut bytes = [0; 4096];
-        let _ = stream.read(&mut bytes).await?;
-        lock(&self.log).push(Received {
-            address,
-            method: String::new(),
-            path: String::new(),
-            host: String::new(),
-            headers: BTreeMap::new(),
-        });
+        if stream.read(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+        let (method, path, host, headers) = Default::default();
+        lock(&self.log).push(Received { address, method, path, host, headers });
         stream.write_all(address.to_string().as_bytes()).await?;
         stream.shutdown().await
     }
