@@ -1,9 +1,18 @@
 //! `istioctl`: looks at configuration and at running proxies.
 //!
 //! In: a command line. Out: Istio's texts and exit statuses.
-//! Never: rules of its own; each command is one file, which joins the crates that know.
+//! Never: rules of its own; each command is one file, which joins the crates that know. Configuration of proxies is read as
+//! JSON, so that a dump of any version of Envoy will do.
 
+mod http;
+mod istiod;
+mod json;
+mod output;
+mod proxy_config;
+mod proxy_status;
+mod table;
 mod validate;
+mod version;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -12,18 +21,27 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "istioctl", disable_help_subcommand = true)]
 struct CommandLine {
+    #[command(flatten)]
+    istiod: istiod::Istiod,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    ProxyConfig(proxy_config::Arguments),
+    ProxyStatus(proxy_status::Arguments),
     Validate(validate::Arguments),
+    Version(version::Arguments),
 }
 
 fn main() -> ExitCode {
-    let result = match CommandLine::parse().command {
+    let CommandLine { istiod, command } = CommandLine::parse();
+    let result = match command {
+        Command::ProxyConfig(arguments) => proxy_config::run(&arguments, &istiod),
+        Command::ProxyStatus(arguments) => proxy_status::run(&arguments, &istiod),
         Command::Validate(arguments) => validate::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments, &istiod),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
