@@ -6,6 +6,7 @@
 //! Never: Envoy types, I/O, or state that is not a function of its inputs.
 //! Read first: `model.rs`, the way of a turn; then `sidecar.rs` and `gateway.rs`.
 
+mod alias;
 mod destination_rule;
 mod diagnostics;
 mod gateway;
@@ -16,6 +17,7 @@ mod sidecar;
 mod snapshot;
 mod virtual_service;
 
+pub use alias::Aliases;
 pub use destination_rule::{DestinationRules, MergedRule};
 pub use diagnostics::all as diagnostics;
 pub use gateway::{GatewayPort, GatewayServer, MergedGateway};

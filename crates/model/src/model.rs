@@ -1,9 +1,10 @@
 //! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
 
-use crate::{DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
+use crate::{Aliases, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
 use base::{Diagnostic, Namespace};
 use config::{Key, Store, StoreChanges};
 use incremental::{Cx, Table};
+use istio_api::networking::destination_rule::TrafficPolicy;
 use istio_api::networking::virtual_service as api;
 use istio_api::{Object, Resource};
 use registry::{Registry, RegistryChanges};
@@ -41,6 +42,7 @@ impl Model {
             next.services = registry.services.clone();
             let mut by_age: Vec<_> = registry.services.iter(cx).map(|(_, service)| service.clone()).collect();
             by_age.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
+            next.aliases = Arc::new(Aliases::build(&by_age));
             next.services_by_age = Arc::new(by_age);
         }
         if changes.mesh {
@@ -71,7 +73,11 @@ impl Model {
             let rows = by_age(&store.peer_authentications);
             next.peer_authentications = Arc::new(PeerAuthentications::build(&next.root_namespace(), rows.iter()));
         }
-        next.selecting_labels = Arc::new(selecting_labels(next));
+        let selecting = [&changes.virtual_services, &changes.destination_rules, &changes.gateways, &changes.sidecars, &changes.peer_authentications];
+        if changes.mesh || !services.services.is_empty() || selecting.iter().any(|changed| !changed.is_empty()) {
+            next.selecting_labels = Arc::new(selecting_labels(next));
+            next.locality_matters = locality_matters(next);
+        }
     }
 
     /// Resolves the objects that changed; the others keep their rows.
@@ -99,6 +105,25 @@ fn by_age<T: Resource>(table: &Table<Key, Object<T>>) -> Vec<Arc<Object<T>>> {
         key(a).cmp(&key(b))
     });
     rows
+}
+
+/// Failover needs outlier detection; everything else that looks at localities says so.
+fn locality_matters(snapshot: &Snapshot) -> bool {
+    let mesh = &snapshot.mesh;
+    let of_mesh = mesh.locality_lb_setting.as_ref().is_some_and(|setting| !setting.distribute.is_empty())
+        || mesh.default_traffic_policy.as_ref().is_some_and(|policy| policy.outlier_detection.is_some());
+    let of_policy = |policy: &TrafficPolicy| {
+        let settings = policy.port_level_settings.iter();
+        policy.outlier_detection.is_some()
+            || policy.load_balancer.as_ref().is_some_and(|lb| lb.locality_lb_setting.is_some())
+            || settings.clone().any(|port| port.outlier_detection.is_some())
+            || settings.filter_map(|port| port.load_balancer.as_ref()).any(|lb| lb.locality_lb_setting.is_some())
+    };
+    let of_rule = |rule: &Arc<crate::MergedRule>| {
+        let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+        rule.spec.traffic_policy.iter().chain(subsets).any(of_policy)
+    };
+    of_mesh || snapshot.services_by_age.iter().any(|service| service.traffic_distribution.is_some()) || snapshot.destination_rules.iter().any(of_rule)
 }
 
 /// The keys of labels by which any object tells proxies apart.

@@ -14,6 +14,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub enum OutboundPolicy {
     /// It goes where it was going.
     AllowAny,
+    /// HTTP goes where DNS says, the rest where it was going.
+    AllowAnyDynamicDns,
     /// It ends here.
     RegistryOnly,
     /// It goes to this destination.
@@ -92,6 +94,7 @@ fn outbound_policy(snapshot: &Snapshot, sidecar: Option<&Object<Sidecar>>) -> Ou
     }
     match snapshot.mesh.outbound_traffic_policy.mode {
         mesh_config::OutboundTrafficMode::RegistryOnly => OutboundPolicy::RegistryOnly,
+        mesh_config::OutboundTrafficMode::AllowAnyDynamicDns => OutboundPolicy::AllowAnyDynamicDns,
         _ => OutboundPolicy::AllowAny,
     }
 }

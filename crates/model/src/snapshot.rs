@@ -1,6 +1,6 @@
 //! One consistent cut of everything that configuration is made from.
 
-use crate::{DestinationRules, PeerAuthentications, VirtualServices};
+use crate::{Aliases, DestinationRules, PeerAuthentications, VirtualServices};
 use base::{DomainSuffix, Namespace, PortNumber};
 use config::Key;
 use incremental::{Cx, Table};
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub services: Table<ServiceKey, Service>,
     /// The same, the oldest first: the order in which they win conflicts.
     pub services_by_age: Arc<Vec<Arc<Service>>>,
+    /// The names that stand for services.
+    pub aliases: Arc<Aliases>,
     /// The endpoints of each service.
     pub endpoints: Table<ServiceKey, Vec<Endpoint>>,
     /// The oldest first.
@@ -43,6 +45,8 @@ pub struct Snapshot {
     pub secrets: Table<Key, Object<Secret>>,
     /// The keys of labels by which any object selects proxies: proxies that differ in no other label are alike.
     pub selecting_labels: Arc<BTreeSet<String>>,
+    /// Whether anything prefers endpoints by locality: if not, proxies of all localities are alike.
+    pub locality_matters: bool,
 }
 
 impl Snapshot {

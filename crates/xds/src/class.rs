@@ -18,7 +18,7 @@ pub struct ClassKey {
     pub labels: Labels,
     /// Which virtual addresses.
     pub cluster: ClusterId,
-    /// The priorities of endpoints.
+    /// The priorities of endpoints; empty where nothing looks at it.
     pub locality: Locality,
     /// Families of listeners and DNS look-ups.
     pub families: IpFamilies,
@@ -94,7 +94,7 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         dns_domain: proxy.dns_domain.clone(),
         labels: selecting(&proxy.labels, snapshot),
         cluster: proxy.cluster.clone(),
-        locality: proxy.locality.clone(),
+        locality: if snapshot.locality_matters { proxy.locality.clone() } else { Locality::default() },
         families: proxy.ip_families(),
         interception: proxy.interception,
         certificates: proxy.certificates,
