@@ -13,7 +13,7 @@ use xds_wire::ResourceType;
 /// If something differs; the text shows the lines.
 pub fn check(case: &Case, bless: bool) -> Result<()> {
     let (state, view) = mesh::build(case)?;
-    mesh::check_findings(case, &state.diagnostics())?;
+    mesh::check_findings(case, &mesh::diagnostics(&state))?;
     let folder = case.folder.join("expected");
     let mut wanted = BTreeSet::new();
     let mut differences = Vec::new();

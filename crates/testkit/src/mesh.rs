@@ -72,6 +72,11 @@ pub fn build(case: &Case) -> Result<(State, Arc<View>)> {
     Ok((state, view))
 }
 
+/// What users are told: of their objects, and of the classes of proxies.
+pub fn diagnostics(state: &State) -> Vec<Diagnostic> {
+    state.diagnostics().into_iter().chain(xds::diagnostics(state.snapshot(), state.classes().keys())).collect()
+}
+
 /// Compares what users are told with what the case says. Without a word in the case nothing may be wrong.
 ///
 /// # Errors

@@ -110,7 +110,11 @@ impl Judge<'_> {
         ensure!(!made.received.is_empty(), "no endpoint got it: {}", told());
         let wanted = self.file.status.unwrap_or(200);
         let different: BTreeSet<SocketAddr> = made.received.iter().map(|received| received.address).collect();
-        ensure!(self.file.endpoints.is_none_or(|wanted| wanted == different.len()), "should go to {:?} endpoints, not {different:?}", self.file.endpoints);
+        ensure!(
+            self.file.endpoints.is_none_or(|wanted| wanted == different.len()),
+            "should go to {:?} endpoints, not {different:?}",
+            self.file.endpoints
+        );
         self.compare_statuses(made)?;
         for answer in made.answers.iter().filter(|_| self.file.statuses.is_empty()) {
             ensure!(answer.failure.is_none(), "no answer: {}", told());

@@ -1,7 +1,7 @@
 //! Makes one call.
 
-use crate::call::{CALLER, CLIENT};
 use super::tls;
+use crate::call::{CALLER, CLIENT};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};

@@ -93,7 +93,8 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
     let mut failures = Vec::new();
     for (file, call) in &calls {
         let certificate = file.client_certificate.as_ref().map(|name| case.folder.join(name));
-        let judge = check::Judge { file, call, certificate, resources: &resources, upstream: &upstream, dns: &case.file.dns, envoy: &envoy };
+        let judge =
+            check::Judge { file, call, certificate, resources: &resources, upstream: &upstream, dns: &case.file.dns, envoy: &envoy };
         if let Err(error) = judge.call().await {
             failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
         }
