@@ -37,6 +37,7 @@ fn assert_structural(schema: &Value, path: &str) {
             "enum",
             "minimum",
             "maximum",
+            "minProperties",
             "x-oneof",
             "x-duration",
             "x-kubernetes-preserve-unknown-fields",
