@@ -8,11 +8,11 @@ use super::{
 use base::Diagnostic;
 use serde_json::{Value, json};
 
-/// What is to be said of single objects, by file, and then of objects together.
+/// What is to be said of single objects, by file; then of objects together; then of what classes of proxies get of them.
 pub fn diagnosticsz(window: &Window, _: &Parameters) -> Answer {
     let published = window.published();
     let together = model::diagnostics(&published.snapshot);
-    let all: Vec<&Diagnostic> = published.store.findings.values().flatten().chain(&together).collect();
+    let all: Vec<&Diagnostic> = published.store.findings.values().flatten().chain(&together).chain(&published.class_diagnostics).collect();
     encode(all)
 }
 
