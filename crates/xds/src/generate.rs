@@ -238,7 +238,7 @@ impl Generator {
     }
 
     fn collect_routes(&mut self, view: &ClassView<'_>, scope: &SidecarScope, rows: &mut Collected) {
-        for (name, listener) in resolve::route::names(&scope.egress, &view.class.cluster) {
+        for (name, listener) in resolve::route::names(view, &scope.egress) {
             let (body, origins) = resolve::route::sidecar(view, listener, &name);
             self.route_rows += 1;
             rows.add(ResourceType::Route, self.interner.encode(ResourceType::Route, &name.text(), &body, Arc::from(origins)));

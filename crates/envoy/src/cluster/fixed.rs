@@ -4,6 +4,7 @@ use super::connection_pool::{self, circuit_breakers, unlimited};
 use super::draft::ClusterDraft;
 use super::inputs::{ClusterMeshDefaults, IpFamilies};
 use super::metadata;
+use super::dns_cache::DnsCache;
 use super::outbound::dynamic_forward_proxy;
 use crate::tls;
 use istio_api::Duration;
@@ -31,8 +32,6 @@ pub const CONNECT_ORIGINATE_CLUSTER: &str = "connect_originate";
 
 /// The port of HBONE.
 const HBONE_PORT: u32 = 15008;
-/// Hosts that the cache of the dynamic DNS cluster holds.
-const DYNAMIC_DNS_MAX_HOSTS: u32 = 1024;
 /// Idle connections of passthrough clusters are closed after this time.
 const PASSTHROUGH_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The mesh has no setting for HBONE's idle timeout here: Envoy's default, as Istio writes it.
@@ -95,7 +94,7 @@ pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies) -> 
     let mut draft = passthrough(DYNAMIC_DNS_CLUSTER, mesh, None);
     draft.cluster.alt_stat_name = format!("{DYNAMIC_DNS_CLUSTER};");
     draft.cluster.cluster_discovery_type =
-        Some(dynamic_forward_proxy("allow_any_dfp_dns_cache", Some(DYNAMIC_DNS_MAX_HOSTS), families, true));
+        Some(dynamic_forward_proxy(&DnsCache::allow_any(families), true));
     draft.finish()
 }
 

@@ -6,6 +6,7 @@
 //! Read first: `inputs.rs`, then `outbound.rs`, which calls one file per concern.
 
 mod connection_pool;
+mod dns_cache;
 mod draft;
 mod fixed;
 mod inbound;
@@ -17,6 +18,7 @@ mod outlier_detection;
 mod policy;
 mod transport_socket;
 
+pub use dns_cache::DnsCache;
 pub use fixed::{
     BLACK_HOLE_CLUSTER, CONNECT_ORIGINATE_CLUSTER, DYNAMIC_DNS_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, PASSTHROUGH_CLUSTER,
     blackhole_cluster, connect_originate_cluster, dynamic_dns_cluster, inbound_passthrough_cluster, passthrough_cluster,

@@ -1,5 +1,6 @@
 //! The cluster of a service port or of a subset of it.
 
+use super::dns_cache::DnsCache;
 use super::draft::{ClusterDraft, envoy_duration};
 use super::inputs::{Discovery, IpFamilies, OutboundClusterInputs, ProxyKind};
 use super::{connection_pool, load_balancer, metadata, outlier_detection, transport_socket};
@@ -18,7 +19,6 @@ use xds_api::envoy::config::core::v3::{
 };
 use xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xds_api::envoy::extensions::clusters::dynamic_forward_proxy::v3::{ClusterConfig, cluster_config::ClusterImplementationSpecifier};
-use xds_api::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
 use xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
 use xds_api::google::protobuf::Duration as EnvoyDuration;
 
@@ -53,8 +53,8 @@ pub fn outbound_cluster(inputs: &OutboundClusterInputs<'_>) -> (Option<Cluster>,
     }
     if dynamic {
         let insecure = draft.cluster.transport_socket.is_some() && !checks_names(&mut draft);
-        let cache = format!("{}_dfp_dns_cache", inputs.hostname);
-        draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&cache, None, inputs.proxy.families, insecure));
+        let cache = DnsCache::of_service(inputs.hostname, inputs.proxy.families);
+        draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&cache, insecure));
     }
     draft.cluster.metadata = metadata::outbound(inputs);
     (Some(draft.finish()), diagnostics)
@@ -158,15 +158,9 @@ fn checks_names(draft: &mut ClusterDraft) -> bool {
 
 /// The cluster type that resolves the name of each request. Envoy refuses TLS without a check of that name unless
 /// `insecure` says that this is meant.
-pub(super) fn dynamic_forward_proxy(cache: &str, max_hosts: Option<u32>, families: IpFamilies, insecure: bool) -> ClusterDiscoveryType {
-    let cache = DnsCacheConfig {
-        name: cache.to_owned(),
-        dns_lookup_family: lookup_family(families).into(),
-        max_hosts: max_hosts.map(Into::into),
-        ..DnsCacheConfig::default()
-    };
+pub(super) fn dynamic_forward_proxy(cache: &DnsCache, insecure: bool) -> ClusterDiscoveryType {
     let config = ClusterConfig {
-        cluster_implementation_specifier: Some(ClusterImplementationSpecifier::DnsCacheConfig(cache)),
+        cluster_implementation_specifier: Some(ClusterImplementationSpecifier::DnsCacheConfig(cache.config())),
         allow_insecure_cluster_options: insecure,
         ..ClusterConfig::default()
     };

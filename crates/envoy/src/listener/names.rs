@@ -15,6 +15,8 @@ pub const VIRTUAL_INBOUND_PORT: PortNumber = 15006;
 pub const VIRTUAL_OUTBOUND_BLACK_HOLE_CHAIN: &str = "virtualOutbound-blackhole";
 /// Takes what no other outbound listener takes.
 pub const VIRTUAL_OUTBOUND_CATCH_ALL_CHAIN: &str = "virtualOutbound-catchall-tcp";
+/// Takes HTTP that no other outbound listener takes, where it is resolved by name.
+pub const VIRTUAL_OUTBOUND_CATCH_ALL_HTTP_CHAIN: &str = "virtualOutbound-catchall-tcp-http";
 /// Refuses connections to the listener's own port, which would go round in circles.
 pub const VIRTUAL_INBOUND_BLACK_HOLE_CHAIN: &str = "virtualInbound-blackhole";
 /// HTTP to ports of no service.

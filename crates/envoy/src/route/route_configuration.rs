@@ -61,3 +61,15 @@ pub fn inbound_route_configuration(inputs: &InboundRouteInputs<'_>) -> RouteConf
         ..Default::default()
     }
 }
+
+/// A route configuration of one virtual host within an outbound filter chain.
+pub fn inline_route_configuration(name: &str, virtual_host: VirtualHost) -> RouteConfiguration {
+    RouteConfiguration {
+        name: name.to_string(),
+        virtual_hosts: vec![virtual_host],
+        validate_clusters: Some(false.into()),
+        max_direct_response_body_size_bytes: Some(MAX_DIRECT_RESPONSE_BODY_SIZE_BYTES.into()),
+        ignore_port_in_host_matching: true,
+        ..Default::default()
+    }
+}

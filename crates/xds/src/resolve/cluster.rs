@@ -14,7 +14,7 @@ use envoy::tls::CredentialSource;
 use istio_api::mesh::mesh_config::MeshConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, Subset};
 use istio_api::security::peer_authentication::MutualTlsMode;
-use model::{Certificates, MergedRule, ProxyKind};
+use model::{Certificates, MergedRule, OutboundPolicy, ProxyKind};
 use registry::{Endpoint, Provider, Resolution, Service, ServicePort, TargetPort};
 use std::{collections::BTreeMap, sync::Arc};
 use xds_api::Wire;
@@ -264,6 +264,9 @@ pub fn fixed(view: &View<'_>) -> Vec<Built> {
         let inbound = scope.sidecar.as_ref().and_then(|sidecar| sidecar.spec.inbound_connection_pool.as_ref());
         clusters.insert(names::PASSTHROUGH_CLUSTER, cluster::passthrough_cluster(&mesh, pool));
         let families = families(view.class.families);
+        if scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
+            clusters.insert(cluster::DYNAMIC_DNS_CLUSTER, cluster::dynamic_dns_cluster(&mesh, families));
+        }
         clusters.insert(names::INBOUND_PASSTHROUGH_CLUSTER, cluster::inbound_passthrough_cluster(&mesh, inbound, families));
     }
     clusters.into_iter().map(|(name, cluster)| (name.to_string(), cluster.to_bytes(), Arc::from([]))).collect()

@@ -1,27 +1,38 @@
 //! Under which names a service is called: the domains of its virtual host.
 
-use base::ClusterId;
+use super::View;
+use base::PortNumber;
 use registry::{Provider, Service};
 
-/// All spellings of a service for a client whose own domain is `proxy_domain` (`<namespace>.svc.cluster.local`): the full
-/// name with and without the trailing dot, the shorter forms that the client's DNS search path completes, and its
-/// virtual addresses. No spelling has a port: ports are ignored in matching (Istio's `generateVirtualHostDomains`).
-pub fn of_service(service: &Service, proxy_domain: &str, cluster: &ClusterId) -> Vec<String> {
-    let host = service.key.hostname.as_str();
-    let mut domains = vec![host.to_string()];
-    if !service.key.hostname.is_wildcard() {
+/// All spellings of a service for a client: its name and those of its aliases in full, with and without the trailing dot,
+/// the shorter forms that the client's DNS search path completes, the pods of a headless service, and the virtual
+/// addresses (Istio's `generateVirtualHostDomains`). Ports are ignored in matching, so that a spelling with the port is
+/// needed only where a route configuration serves several (`with_port`).
+pub fn of_service(view: &View<'_>, service: &Service, with_port: Option<PortNumber>) -> Vec<String> {
+    let hostname = &service.key.hostname;
+    let mut domains = Vec::new();
+    for host in std::iter::once(hostname).chain(view.snapshot.aliases.of(hostname)) {
+        domains.push(host.to_string());
         domains.push(format!("{host}."));
-    }
-    domains.extend(alternatives(host, proxy_domain));
-    for address in service.addresses_in(cluster).iter().filter(|address| address.is_host()) {
-        domains.push(literal(&address.0.addr()));
+        domains.extend(alternatives(host.as_str(), &view.class.dns_domain));
     }
     if service.headless && service.provider == Provider::Kubernetes {
-        let pods: Vec<String> =
-            domains.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err()).map(|name| format!("*.{name}")).collect();
+        let pods: Vec<String> = domains.iter().map(|name| format!("*.{name}")).collect();
         domains.extend(pods);
     }
-    domains
+    for address in service.addresses_in(&view.class.cluster).iter().filter(|address| address.is_host() && !address.0.addr().is_unspecified()) {
+        domains.push(literal(&address.0.addr()));
+    }
+    match with_port {
+        Some(port) => domains.into_iter().flat_map(|domain| both(domain, port)).collect(),
+        None => domains,
+    }
+}
+
+/// A domain, and the same with its port.
+pub fn both(domain: String, port: PortNumber) -> [String; 2] {
+    let with_port = format!("{domain}:{port}");
+    [domain, with_port]
 }
 
 /// As it stands in a Host header.
@@ -30,19 +41,19 @@ fn literal(address: &std::net::IpAddr) -> String {
 }
 
 /// The short forms of a Kubernetes name: `name`, `name.namespace.svc` and `name.namespace` within the namespace, the
-/// latter two from elsewhere. Other names have none.
+/// latter two from elsewhere. Other names have none: they could be taken for those of another service.
 fn alternatives(host: &str, proxy_domain: &str) -> Vec<String> {
-    let Some((client_namespace, cluster_domain)) = proxy_domain.split_once('.') else {
+    let Some((client_namespace, cluster_domain)) = proxy_domain.split_once('.').filter(|(_, domain)| domain.starts_with("svc.")) else {
         return Vec::new();
     };
-    if !cluster_domain.starts_with("svc.") && cluster_domain != "svc" {
-        return Vec::new();
-    }
     let Some(unique) = host.strip_suffix(cluster_domain).and_then(|rest| rest.strip_suffix('.')) else {
         return Vec::new();
     };
+    let Some((name, namespace)) = unique.split_once('.') else {
+        return Vec::new();
+    };
     let mut out = Vec::new();
-    if let Some(name) = unique.strip_suffix(client_namespace).and_then(|rest| rest.strip_suffix('.')) {
+    if namespace == client_namespace {
         out.push(name.to_string());
     }
     out.push(format!("{unique}.svc"));

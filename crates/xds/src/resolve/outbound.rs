@@ -1,12 +1,14 @@
 //! A sidecar's outbound listeners: which services share an address and port, and what becomes of conflicts.
 
-use super::{View, options, route::RouteName, tcp};
+use super::{View, cluster, options, route, route::RouteName, tcp};
 use crate::generate::Built;
 use base::{Address, Cidr, PortNumber, Protocol};
 use envoy::access_log::Reporter;
+use envoy::cluster::DnsCache;
+use envoy::filter::{http::dynamic_forward_proxy::dynamic_forward_proxy, order::HttpFilterPosition};
 use envoy::filter::network::tcp_proxy::TcpDestinations;
 use envoy::listener::{
-    self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, VirtualOutboundInputs,
+    self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, ProxyOptions, VirtualOutboundInputs,
 };
 use envoy::route::names;
 use istio_api::networking::sidecar::CaptureMode;
@@ -27,12 +29,13 @@ const RESERVED: [PortNumber; 4] = [15001, 15006, 15021, 15090];
 struct Draft {
     chains: Vec<OutboundChain>,
     bind_to_port: bool,
+    /// Where its HTTP chains look names up.
+    caches: Vec<DnsCache>,
     origins: BTreeSet<base::ObjectRef>,
 }
 
 /// All outbound listeners of the class.
 pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
-    let options = options::of(view, Reporter::Source);
     let policy = policy(view, scope);
     let mut drafts: BTreeMap<Bind, Draft> = BTreeMap::new();
     let mut locked = BTreeSet::new();
@@ -42,14 +45,14 @@ pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
             None => by_service(view, egress, &mut drafts, &locked),
         }
     }
-    let mut out: Vec<Built> = Vec::new();
-    for (bind, draft) in drafts {
-        let fallback = if draft.bind_to_port { OutboundFallback::Close } else { OutboundFallback::Policy(&policy) };
-        let inputs =
-            OutboundListenerInputs { bind: &bind, bind_to_port: draft.bind_to_port, chains: &draft.chains, fallback, options: &options };
-        let listener = listener::outbound_listener(&inputs);
-        out.push((listener.name.clone(), listener.to_bytes(), Arc::from(draft.origins.into_iter().collect::<Vec<_>>())));
+    if let Some(port) = http_proxy_port(view) {
+        http_proxy(view, port, &mut drafts);
     }
+    let mut options = options::of(view, Reporter::Source);
+    if policy == OutboundPolicy::AllowAnyDynamicDns {
+        resolve_names(&mut options, &DnsCache::allow_any(cluster::families(view.class.families)));
+    }
+    let mut out: Vec<Built> = drafts.into_iter().map(|(bind, draft)| build(&bind, draft, &policy, &options)).collect();
     if view.class.interception != InterceptionMode::None {
         let (wildcards, _) = options::addresses(view.class.families);
         let bind = bind_all(&wildcards, port_or(view.snapshot.mesh.proxy_listen_port, listener::names::VIRTUAL_OUTBOUND_PORT));
@@ -58,6 +61,37 @@ pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
         out.push((listener.name.clone(), listener.to_bytes(), Arc::from([])));
     }
     out
+}
+
+fn build(bind: &Bind, draft: Draft, policy: &OutboundPolicy, options: &ProxyOptions) -> Built {
+    let fallback = if draft.bind_to_port { OutboundFallback::Close } else { OutboundFallback::Policy(policy) };
+    let mut own = None;
+    if !draft.caches.is_empty() {
+        let options = own.insert(options.clone());
+        draft.caches.iter().for_each(|cache| resolve_names(options, cache));
+    }
+    let options = own.as_ref().unwrap_or(options);
+    let inputs = OutboundListenerInputs { bind, bind_to_port: draft.bind_to_port, chains: &draft.chains, fallback, options };
+    let listener = listener::outbound_listener(&inputs);
+    (listener.name.clone(), listener.to_bytes(), Arc::from(draft.origins.into_iter().collect::<Vec<_>>()))
+}
+
+/// Lets the HTTP chains look names up that their cluster needs.
+fn resolve_names(options: &mut ProxyOptions, cache: &DnsCache) {
+    options.http.filters.push((HttpFilterPosition::DynamicForwardProxy, dynamic_forward_proxy(cache)));
+}
+
+/// The port of the explicit HTTP proxy: that of the proxy, else of the mesh; neither is none.
+pub fn http_proxy_port(view: &View<'_>) -> Option<PortNumber> {
+    let own = Some(view.class.http_proxy_port).filter(|port| *port != 0);
+    own.or_else(|| PortNumber::try_from(view.snapshot.mesh.proxy_http_port).ok().filter(|port| *port != 0))
+}
+
+/// The explicit HTTP proxy, for the workload alone.
+fn http_proxy(view: &View<'_>, port: PortNumber, drafts: &mut BTreeMap<Bind, Draft>) {
+    let (_, loopbacks) = options::addresses(view.class.families);
+    let chain = http(RouteName::HttpProxy.text(), Protocol::HttpProxy);
+    drafts.insert(bind_all(&loopbacks, port), Draft { chains: vec![chain], bind_to_port: true, ..Draft::default() });
 }
 
 /// A port of the mesh's settings, if it is one.
@@ -74,6 +108,7 @@ pub fn bind_all(addresses: &[IpAddr], port: PortNumber) -> Bind {
 fn policy(view: &View<'_>, scope: &SidecarScope) -> OutboundPolicy {
     match &scope.outbound_policy {
         model::OutboundPolicy::AllowAny => OutboundPolicy::AllowAny,
+        model::OutboundPolicy::AllowAnyDynamicDns => OutboundPolicy::AllowAnyDynamicDns,
         model::OutboundPolicy::RegistryOnly => OutboundPolicy::RegistryOnly,
         model::OutboundPolicy::EgressProxy(proxy) => {
             let port = proxy.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok()).unwrap_or_default();
@@ -100,7 +135,8 @@ fn explicit(
     let draft = drafts.entry(bind).or_default();
     draft.bind_to_port = bind_to_port;
     if protocol.is_http() {
-        draft.chains.push(http(RouteName::Port(port).text(), protocol));
+        draft.chains.push(http(route::of_listener(egress, port).text(), protocol));
+        egress.services.iter().for_each(|service| add_cache(view, service, draft));
         return;
     }
     for service in &egress.services {
@@ -189,6 +225,7 @@ fn headless(view: &View<'_>, service: &Service, port: &ServicePort) -> Vec<(Bind
 /// the listener look at the first bytes.
 fn add(view: &View<'_>, egress: &EgressListener, service: &Arc<Service>, port: &ServicePort, reach: &Reach, draft: &mut Draft) {
     if port.protocol.is_http() {
+        add_cache(view, service, draft);
         let chain = http(RouteName::Port(port.number).text(), port.protocol);
         if !draft.chains.contains(&chain) {
             draft.chains.push(chain);
@@ -208,6 +245,14 @@ fn add(view: &View<'_>, egress: &EgressListener, service: &Arc<Service>, port: &
     }
     draft.origins.insert(service.origin.clone());
     draft.chains.extend(tcp_chains(view, egress, service, port, port.protocol, reach));
+}
+
+/// Services whose names are looked up request by request need a filter that does it.
+fn add_cache(view: &View<'_>, service: &Service, draft: &mut Draft) {
+    let cache = DnsCache::of_service(&service.key.hostname, cluster::families(view.class.families));
+    if service.resolution == Resolution::DynamicDns && !draft.caches.contains(&cache) {
+        draft.caches.push(cache);
+    }
 }
 
 fn http(route: String, protocol: Protocol) -> OutboundChain {
@@ -242,10 +287,17 @@ fn tcp_chains(
     }
     if chains.is_empty() {
         let cluster = names::outbound_cluster(port.number, "", service.key.hostname.as_str());
-        let destinations = tcp::to_service(view, &service.key.hostname, port.number, "", cluster);
+        let mut destinations = tcp::to_service(view, &service.key.hostname, port.number, "", cluster);
+        let by_name = service.resolution == Resolution::DynamicDns;
+        if protocol.is_tls() && by_name {
+            let cache = DnsCache::of_service(&service.key.hostname, cluster::families(view.class.families));
+            destinations.sni_resolution = Some((cache, port.number));
+        }
         chains.push(match (protocol.is_tls(), reach) {
-            (true, Reach::All | Reach::Range(_)) => {
-                OutboundAction::Tls { server_names: vec![service.key.hostname.to_string()], subnets: range, destinations }
+            (true, reach) if by_name || !matches!(reach, Reach::Own) => {
+                let aliases = view.snapshot.aliases.of(&service.key.hostname);
+                let server_names = std::iter::once(&service.key.hostname).chain(aliases).map(ToString::to_string).collect();
+                OutboundAction::Tls { server_names, subnets: range, destinations }
             }
             _ => OutboundAction::Tcp { subnets: range, destinations, protocol },
         });

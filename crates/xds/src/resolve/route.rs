@@ -1,11 +1,11 @@
 //! The virtual hosts of a sidecar's route configurations: which rule owns which name.
 
-use super::{Scope, View, destination, domains};
-use base::{ClusterId, Hostname, ObjectRef, PortNumber, Protocol};
+use super::{Scope, View, destination, domains, outbound};
+use base::{Hostname, ObjectRef, PortNumber, Protocol};
 use bytes::Bytes;
-use envoy::route::{self, DefaultRouteInputs, HttpRouteInputs, RouteClient, RouteConfigurationInputs, RouteDefaults, RouteSemantics};
+use envoy::route::{self, DefaultRouteInputs, HttpRouteInputs, RouteClient, RouteConfigurationInputs, RouteDefaults, RouteSemantics, VirtualHostInputs};
 use model::{EgressListener, MESH_GATEWAY, OutboundPolicy, VirtualService};
-use registry::Service;
+use registry::{Resolution, Service, ServicePort};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,6 +19,10 @@ pub enum RouteName {
     Port(PortNumber),
     /// One service whose protocol is sniffed.
     Service(Hostname, PortNumber),
+    /// The explicit HTTP proxy (`MeshConfig.proxyHttpPort`), which serves all ports.
+    HttpProxy,
+    /// A Sidecar's listener on a Unix socket, which serves all ports.
+    Unix(String),
 }
 
 impl RouteName {
@@ -27,12 +31,17 @@ impl RouteName {
         match self {
             Self::Port(port) => route::names::port_route_configuration(*port),
             Self::Service(host, port) => route::names::service_route_configuration(host.as_str(), *port),
+            Self::HttpProxy => route::names::HTTP_PROXY_ROUTE_CONFIGURATION.to_string(),
+            Self::Unix(path) => path.clone(),
         }
     }
 
-    fn port(&self) -> PortNumber {
+    /// The port that it serves behind `listener`; `None` for all ports.
+    fn port(&self, listener: &EgressListener) -> Option<PortNumber> {
+        let proxy = listener.port.as_ref().is_some_and(|port| Protocol::parse(&port.protocol) == Protocol::HttpProxy);
         match self {
-            Self::Port(port) | Self::Service(_, port) => *port,
+            Self::Port(port) | Self::Service(_, port) => Some(*port).filter(|_| !proxy),
+            Self::HttpProxy | Self::Unix(_) => None,
         }
     }
 }
@@ -48,57 +57,76 @@ struct Candidate {
 
 /// The encoded route configuration, and the objects behind it.
 pub fn sidecar(view: &View<'_>, listener: &EgressListener, name: &RouteName) -> (Bytes, Vec<ObjectRef>) {
-    let mut services = services_by_host(listener, name);
+    let services = services_by_host(listener, name);
     let mut candidates = Vec::new();
     for vs in listener.virtual_services.iter().filter(|vs| !vs.spec.http.is_empty()) {
-        let owned = take_owned(&mut services, listener, vs);
-        candidates.extend(of_virtual_service(view, vs, owned, name, &mut services));
+        of_virtual_service(view, listener, vs, &services, name, &mut candidates);
     }
-    let remaining = services.values().flat_map(|(service, port)| of_service(view, service, *port));
-    candidates.extend(remaining.collect::<Vec<_>>());
+    let ruled: BTreeSet<Hostname> = candidates.iter().map(|candidate| candidate.name.clone()).collect();
+    for (service, ports) in services.iter().filter(|(host, _)| !ruled.contains(*host)).map(|(_, row)| row) {
+        candidates.extend(ports.iter().filter_map(|port| of_service(view, service, *port, name.port(listener).is_none())));
+    }
     let mut origins = BTreeSet::new();
-    let mut chunks = encode(candidates, &mut origins);
-    if let RouteName::Port(_) = name {
+    let mut hosts = virtual_hosts(candidates, name.port(listener).is_none(), &mut origins);
+    if let (RouteName::Service(..), [only]) = (name, hosts.as_mut_slice()) {
+        // Whoever has come to the service's own address means the service, whatever name it gives.
+        only.domains = vec!["*".to_string()];
+    }
+    let mut chunks: Vec<Bytes> = hosts.into_iter().map(|host| route::encode_virtual_host(&route::virtual_host(host))).collect();
+    if !matches!(name, RouteName::Service(..)) {
         chunks.push(route::encode_virtual_host(&catch_all(view)));
     }
     let text = name.text();
-    let inputs = RouteConfigurationInputs { name: &text, ignore_port_in_host_matching: true, virtual_hosts: &chunks };
+    let inputs = RouteConfigurationInputs { name: &text, ignore_port_in_host_matching: name.port(listener).is_some(), virtual_hosts: &chunks };
     (route::route_configuration(&inputs), origins.into_iter().collect())
 }
 
-type ServicesByHost = BTreeMap<Hostname, (Arc<Service>, PortNumber)>;
+/// Services by name, with those of their ports that are routed by HTTP rules: none for a service that only has opaque
+/// ports here, which is known all the same.
+type ServicesByHost = BTreeMap<Hostname, (Arc<Service>, Vec<PortNumber>)>;
 
 /// The services that this route configuration is about.
 fn services_by_host(listener: &EgressListener, name: &RouteName) -> ServicesByHost {
     let mut out = ServicesByHost::new();
-    for service in &listener.services {
+    for service in listener.services.iter().filter(|service| !matches!(service.resolution, Resolution::Alias(_))) {
         if let RouteName::Service(host, _) = name
             && service.key.hostname != *host
         {
             continue;
         }
         let remapped = listener.port.is_some() && service.ports.len() == 1;
-        let port = service.port(name.port()).or_else(|| service.ports.first().filter(|_| remapped));
-        if let Some(port) = port.filter(|port| port.protocol.is_http() || port.protocol.is_unsupported()) {
-            out.entry(service.key.hostname.clone()).or_insert_with(|| (service.clone(), port.number));
+        let ports: Vec<&ServicePort> = match name.port(listener) {
+            Some(port) => service.port(port).or_else(|| service.ports.first().filter(|_| remapped)).into_iter().collect(),
+            None => service.ports.iter().collect(),
+        };
+        if !ports.is_empty() {
+            let routed = ports.iter().filter(|port| port.protocol.is_http() || port.protocol.is_unsupported());
+            let routed = routed.map(|port| port.number).collect();
+            out.entry(service.key.hostname.clone()).or_insert_with(|| (service.clone(), routed));
         }
     }
     out
 }
 
-/// The services whose name `vs` owns here: named exactly, or by the most specific wildcard of all rules.
-fn take_owned(services: &mut ServicesByHost, listener: &EgressListener, vs: &Arc<VirtualService>) -> Vec<(Arc<Service>, PortNumber)> {
-    let mut owned = Vec::new();
+/// The services that `vs` rules here, named exactly or by the most specific wildcard of all rules, and its hosts that are
+/// no service (Istio's `separateVSHostsAndServices`).
+fn separate<'a>(services: &'a ServicesByHost, listener: &EgressListener, vs: &'a Arc<VirtualService>) -> (Vec<&'a (Arc<Service>, Vec<PortNumber>)>, Vec<&'a Hostname>) {
+    let (mut owned, mut foreign) = (Vec::new(), Vec::new());
     for host in &vs.hosts {
         if host.is_wildcard() {
-            let matching: Vec<Hostname> =
-                services.keys().filter(|name| name.subset_of(host) && owns(listener, vs, name)).cloned().collect();
-            owned.extend(matching.iter().filter_map(|name| services.remove(name)));
-        } else if let Some(found) = services.remove(host) {
-            owned.push(found);
+            let mut known = services.iter().filter(|(name, _)| host.matches(name)).peekable();
+            if known.peek().is_none() {
+                foreign.push(host);
+            }
+            owned.extend(known.filter(|(name, _)| owns(listener, vs, name)).map(|(_, row)| row));
+        } else {
+            match services.get(host) {
+                Some(row) => owned.push(row),
+                None => foreign.push(host),
+            }
         }
     }
-    owned
+    (owned, foreign)
 }
 
 /// Whether `vs` has the most specific host for `name`; among equals the first of the listener's rules.
@@ -108,59 +136,45 @@ fn owns(listener: &EgressListener, vs: &Arc<VirtualService>, name: &Hostname) ->
     best.is_some_and(|(_, owner)| Arc::ptr_eq(owner, vs))
 }
 
-/// The virtual hosts of one rule: one for each service that it owns, and one for each of its hosts that no service has,
-/// which only port 80 serves unless the rule also owns a service here (Istio's `buildSidecarVirtualHostsForVirtualService`).
+/// The virtual hosts of one rule: one for each service that it rules, and one for each of its hosts that no service has,
+/// which only port 80 serves unless the rule also rules a service here (Istio's `buildSidecarVirtualHostsForVirtualService`).
 fn of_virtual_service(
     view: &View<'_>,
+    listener: &EgressListener,
     vs: &Arc<VirtualService>,
-    owned: Vec<(Arc<Service>, PortNumber)>,
+    services: &ServicesByHost,
     name: &RouteName,
-    services: &mut ServicesByHost,
-) -> Vec<Candidate> {
-    let known = |host: &&Hostname| !owned.iter().any(|(service, _)| service.key.hostname.subset_of(host));
-    let foreign: Vec<&Hostname> = match name {
-        RouteName::Port(port) if *port == 80 || !owned.is_empty() => {
-            vs.hosts.iter().filter(known).filter(|host| !claimed(view, host)).collect()
-        }
-        _ => Vec::new(),
-    };
-    let mut ports: BTreeMap<PortNumber, Vec<Arc<Service>>> = BTreeMap::new();
-    for (service, port) in &owned {
-        ports.entry(*port).or_default().push(service.clone());
+    out: &mut Vec<Candidate>,
+) {
+    let (owned, mut foreign) = separate(services, listener, vs);
+    if matches!(name, RouteName::Service(..)) {
+        foreign.clear();
     }
-    if ports.is_empty() && !foreign.is_empty() {
-        ports.insert(name.port(), Vec::new());
+    let mut ports: BTreeMap<PortNumber, Vec<&Arc<Service>>> = BTreeMap::new();
+    for (service, numbers) in owned {
+        numbers.iter().for_each(|port| ports.entry(*port).or_default().push(service));
     }
-    let mut out = Vec::new();
+    let all_ports = name.port(listener).is_none();
+    if ports.is_empty() && !foreign.is_empty() && (all_ports || *name == RouteName::Port(80)) {
+        ports.insert(80, Vec::new());
+    }
     for (port, members) in ports {
         let (routes, origins) = routes(view, vs, port, &BTreeSet::from([MESH_GATEWAY.to_string()]), false);
         if routes.is_empty() {
             // Nothing of the rule is for this client: its services go without it.
-            services.extend(members.into_iter().map(|service| (service.key.hostname.clone(), (service, port))));
             continue;
         }
         for host in &foreign {
-            out.push(Candidate {
-                name: (*host).clone(),
-                port,
-                domains: vec![host.to_string()],
-                routes: routes.clone(),
-                origins: origins.clone(),
-            });
+            let domains = vec![host.to_string()];
+            out.push(Candidate { name: (*host).clone(), port, domains, routes: routes.clone(), origins: origins.clone() });
         }
         for service in members {
-            let domains = domains::of_service(&service, &view.class.dns_domain, &view.class.cluster);
+            let domains = domains::of_service(view, service, all_ports.then_some(port));
             let mut origins = origins.clone();
             origins.push(service.origin.clone());
             out.push(Candidate { name: service.key.hostname.clone(), port, domains, routes: routes.clone(), origins });
         }
     }
-    out
-}
-
-/// Whether a visible service has this name on some port: it is then no name of the rule's own.
-fn claimed(view: &View<'_>, host: &Hostname) -> bool {
-    !host.is_wildcard() && view.service(host).is_some()
 }
 
 /// The routes of a rule, with the objects that they come from.
@@ -196,7 +210,7 @@ fn defaults(view: &View<'_>) -> RouteDefaults {
 }
 
 /// A service without a rule.
-fn of_service(view: &View<'_>, service: &Arc<Service>, port: PortNumber) -> Option<Candidate> {
+fn of_service(view: &View<'_>, service: &Arc<Service>, port: PortNumber, all_ports: bool) -> Option<Candidate> {
     let target = destination::concrete(view, &service.key.hostname)?;
     let rule = view.destination_rule(target);
     let hash = rule.and_then(|rule| destination::consistent_hash(rule, port, ""));
@@ -204,32 +218,39 @@ fn of_service(view: &View<'_>, service: &Arc<Service>, port: PortNumber) -> Opti
     let route = route::default_route(&DefaultRouteInputs { hostname: target.key.hostname.as_str(), port, retries, hash: hash.as_ref() });
     let mut origins = vec![service.origin.clone()];
     origins.extend(rule.into_iter().flat_map(|rule| rule.origins.iter().cloned()));
-    let domains = domains::of_service(service, &view.class.dns_domain, &view.class.cluster);
+    let domains = domains::of_service(view, service, all_ports.then_some(port));
     Some(Candidate { name: service.key.hostname.clone(), port, domains, routes: vec![route], origins })
 }
 
-/// Encodes the virtual hosts. A domain belongs to the first that claims it: Envoy would refuse the whole configuration
-/// if two did. An exact name of a service goes before the short form of another.
-fn encode(candidates: Vec<Candidate>, origins: &mut BTreeSet<ObjectRef>) -> Vec<Bytes> {
+/// The virtual hosts, of which the first of a name counts. A domain belongs to the first that claims it: Envoy would refuse
+/// the whole configuration if two did. An exact name of a service goes before the short form of another. Where all ports
+/// are served, a name without a port means port 80.
+fn virtual_hosts(candidates: Vec<Candidate>, all_ports: bool, origins: &mut BTreeSet<ObjectRef>) -> Vec<VirtualHostInputs> {
     let mut names = BTreeSet::new();
     let exact: BTreeSet<String> = candidates.iter().map(|candidate| candidate.name.to_string()).collect();
     let mut taken = BTreeSet::new();
     let mut out = Vec::new();
     for candidate in candidates {
         let own = candidate.name.to_string();
-        let domains: Vec<String> = candidate
-            .domains
-            .into_iter()
-            .filter(|domain| (*domain == own || !exact.contains(domain)) && taken.insert(domain.clone()))
-            .collect();
-        if domains.is_empty() || !names.insert((own.clone(), candidate.port)) {
+        if names.contains(&(own.clone(), candidate.port)) {
             continue;
         }
+        let free = |domain: &String| {
+            (*domain == own || !exact.contains(domain)) && (!all_ports || candidate.port == 80 || has_port(domain)) && taken.insert(domain.to_lowercase())
+        };
+        let domains: Vec<String> = candidate.domains.into_iter().filter(free).collect();
+        if domains.is_empty() {
+            continue;
+        }
+        names.insert((own.clone(), candidate.port));
         origins.extend(candidate.origins);
-        let inputs = route::VirtualHostInputs { host: own, port: candidate.port, domains, routes: candidate.routes, https_redirect: false };
-        out.push(route::encode_virtual_host(&route::virtual_host(inputs)));
+        out.push(VirtualHostInputs { host: own, port: candidate.port, domains, routes: candidate.routes, https_redirect: false });
     }
     out
+}
+
+fn has_port(domain: &str) -> bool {
+    domain.rsplit_once(':').is_some_and(|(_, port)| port.parse::<PortNumber>().is_ok())
 }
 
 /// What happens to requests for unknown hosts.
@@ -237,6 +258,7 @@ fn catch_all(view: &View<'_>) -> xds_api::envoy::config::route::v3::VirtualHost 
     let Scope::Sidecar(scope) = view.scope else { return route::block_all() };
     match &scope.outbound_policy {
         OutboundPolicy::AllowAny => route::allow_any(route::names::PASSTHROUGH_CLUSTER),
+        OutboundPolicy::AllowAnyDynamicDns => route::allow_any_dynamic_dns(),
         OutboundPolicy::RegistryOnly => route::block_all(),
         OutboundPolicy::EgressProxy(proxy) => {
             let port = proxy.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok()).unwrap_or_default();
@@ -247,21 +269,24 @@ fn catch_all(view: &View<'_>) -> xds_api::envoy::config::route::v3::VirtualHost 
 }
 
 /// Which route configurations the class's listeners refer to, each with its listener.
-pub fn names<'a>(egress: &'a [EgressListener], cluster: &ClusterId) -> BTreeMap<RouteName, &'a EgressListener> {
+pub fn names<'a>(view: &View<'_>, egress: &'a [EgressListener]) -> BTreeMap<RouteName, &'a EgressListener> {
     let mut out = BTreeMap::new();
     for listener in egress {
         if let Some(port) = &listener.port {
-            let protocol = Protocol::parse(&port.protocol);
-            if let (Ok(number), true) = (PortNumber::try_from(port.number), protocol.is_http()) {
-                out.entry(RouteName::Port(number)).or_insert(listener);
+            if Protocol::parse(&port.protocol).is_http() {
+                out.entry(of_listener(listener, PortNumber::try_from(port.number).unwrap_or_default())).or_insert(listener);
             }
             continue;
         }
-        for (service, port) in listener.services.iter().flat_map(|service| service.ports.iter().map(move |port| (service, port))) {
+        if outbound::http_proxy_port(view).is_some() {
+            out.entry(RouteName::HttpProxy).or_insert(listener);
+        }
+        let services = listener.services.iter().filter(|service| !matches!(service.resolution, Resolution::Alias(_)));
+        for (service, port) in services.flat_map(|service| service.ports.iter().map(move |port| (service, port))) {
             if port.protocol.is_http() {
                 out.entry(RouteName::Port(port.number)).or_insert(listener);
             } else if port.protocol.is_unsupported() {
-                let own = listener.bind.is_empty() && service.addresses_in(cluster).iter().any(|address| address.is_host());
+                let own = listener.bind.is_empty() && service.addresses_in(&view.class.cluster).iter().any(|address| address.is_host());
                 let name = if own || service.headless {
                     RouteName::Service(service.key.hostname.clone(), port.number)
                 } else {
@@ -272,4 +297,9 @@ pub fn names<'a>(egress: &'a [EgressListener], cluster: &ClusterId) -> BTreeMap<
         }
     }
     out
+}
+
+/// The route configuration of a Sidecar's listener with a port of its own, or on a Unix socket.
+pub fn of_listener(listener: &EgressListener, port: PortNumber) -> RouteName {
+    if port == 0 { RouteName::Unix(listener.bind.clone()) } else { RouteName::Port(port) }
 }

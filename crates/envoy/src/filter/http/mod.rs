@@ -1,6 +1,7 @@
 //! HTTP filters, one file each. Their order is in `../order.rs`.
 
 pub mod cors;
+pub mod dynamic_forward_proxy;
 pub mod fault;
 pub mod grpc_stats;
 pub mod grpc_web;

@@ -2,5 +2,6 @@
 
 pub mod http_connection_manager;
 pub mod mongo_proxy;
+pub mod sni_dynamic_forward_proxy;
 pub mod tcp_proxy;
 pub mod tracing;

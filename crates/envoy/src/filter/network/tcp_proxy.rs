@@ -1,9 +1,9 @@
 //! Where opaque bytes go.
 
-use super::mongo_proxy::mongo_proxy;
-use crate::cluster::BLACK_HOLE_CLUSTER;
+use super::{mongo_proxy::mongo_proxy, sni_dynamic_forward_proxy::sni_dynamic_forward_proxy};
+use crate::cluster::{BLACK_HOLE_CLUSTER, DnsCache};
 use crate::filter::network_filter;
-use base::Protocol;
+use base::{PortNumber, Protocol};
 use std::time::Duration;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::config::listener::v3::Filter;
@@ -43,6 +43,8 @@ pub struct TcpDestinations {
     pub idle_timeout: Option<Duration>,
     /// DestinationRule `connectionPool.tcp.maxConnectionDuration`.
     pub max_connection_duration: Option<Duration>,
+    /// The cache and the port, where the server name of a TLS connection says where it goes (dynamic DNS).
+    pub sni_resolution: Option<(DnsCache, PortNumber)>,
 }
 
 impl TcpDestinations {
@@ -104,6 +106,9 @@ pub fn tcp_filters(protocol: Protocol, inputs: &TcpProxyInputs<'_>) -> Vec<Filte
     let mut filters = inputs.options.filters.clone();
     if protocol == Protocol::Mongo {
         filters.push(mongo_proxy(&inputs.destinations.stat_prefix));
+    }
+    if let Some((cache, port)) = &inputs.destinations.sni_resolution {
+        filters.push(sni_dynamic_forward_proxy(cache, *port));
     }
     filters.push(tcp_proxy(inputs));
     filters
