@@ -1,4 +1,5 @@
 //! Envoy's rules of choosing, one by one, over configuration that is small enough to see.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a failed unwrap is a failed test
 
 use simulation::{Call, Direction, End, Failure, Outcome, Protocol, Resources, Security, simulate};
 use xds_api::Wire;

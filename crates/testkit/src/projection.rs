@@ -96,7 +96,34 @@ pub fn project(print: &Print, kind: ResourceType, view: &View) -> Result<Option<
         let all = matches!(print, Print::All(_));
         ensure!(found || all, "no resource of {} is called {name}; there are {:?}", file_stem(kind), names(view, kind));
     }
-    Ok((!kept.is_empty()).then(|| Value::Object(kept.into_iter().map(|(name, value)| (name, drop_gaps(value))).collect())))
+    let mut kept = Value::Object(kept.into_iter().map(|(name, value)| (name, drop_gaps(value))).collect());
+    if matches!(print, Print::All(_)) {
+        fold(&mut kept, "", &mut BTreeMap::new());
+    }
+    Ok(kept.as_object().is_some_and(|kept| !kept.is_empty()).then_some(kept))
+}
+
+/// Texts of JSON from this length on are shown once.
+const LONG: usize = 300;
+
+/// Puts, for every long part that was shown before, the place where that was: filters repeat in every chain.
+fn fold(value: &mut Value, place: &str, shown: &mut BTreeMap<String, String>) {
+    let text = value.to_string();
+    if text.len() < LONG {
+        return;
+    }
+    if let Some(first) = shown.get(&text) {
+        *value = Value::from(format!("(as {first})"));
+        return;
+    }
+    shown.insert(text, place.to_owned());
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| fold(value, &format!("{place}/{key}"), shown)),
+        Value::Array(items) => {
+            items.iter_mut().enumerate().for_each(|(position, value)| fold(value, &format!("{place}/{position}"), shown));
+        }
+        _ => {}
+    }
 }
 
 fn names(view: &View, kind: ResourceType) -> Vec<String> {
