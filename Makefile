@@ -40,7 +40,7 @@ bless: ## accepts what is generated now as what the cases expect (tests/cases/*/
 bench: ## what istiod costs: a release build under load, then each stage alone; docs/performance.md explains the figures
 	@cargo build --release --package istiod --package ads-load
 	@python3 tools/bench.py --binaries $(CARGO_TARGET_DIR)/release
-	@cargo bench --package xds
+	@cargo bench --package xds --bench turn
 
 .PHONY: fmt
 fmt: ## formats all Rust
