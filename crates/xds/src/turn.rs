@@ -34,8 +34,6 @@ pub struct Publication {
     pub revision: u64,
     /// The new view of every proxy whose class changed, and of those that have connected.
     pub views: Vec<(ProxyId, Arc<View>)>,
-    /// Whether anything changed that users may ask about.
-    pub changed: bool,
 }
 
 /// Counters of the work done; each only grows.
@@ -106,7 +104,7 @@ impl State {
 
     /// The work done so far.
     pub fn statistics(&self) -> Statistics {
-        Statistics { ..self.generator.count(self.statistics) }
+        self.generator.count(self.statistics)
     }
 
     /// What users should know: of their files, and of their objects together.
@@ -237,7 +235,7 @@ impl State {
     fn publish(&mut self, moved: &BTreeSet<ProxyId>, generated: &BTreeSet<ClassKey>) -> Publication {
         let views = self.proxies.iter().filter(|(id, (_, key))| moved.contains(id) || generated.contains(key));
         let views = views.filter_map(|(id, (_, key))| Some((*id, self.classes.get(key)?.view.clone()))).collect();
-        Publication { revision: self.revision, views, changed: true }
+        Publication { revision: self.revision, views }
     }
 }
 

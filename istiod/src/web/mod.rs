@@ -14,8 +14,14 @@ mod timestamp;
 
 use crate::{discovery::Front, pipeline::Published};
 use ads::Connections;
-use axum::Router;
-use std::sync::Arc;
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Everything that pages may look at.
@@ -40,8 +46,19 @@ impl Window {
 
 /// Serves all pages until the process ends.
 pub async fn serve(listener: TcpListener, window: Window) {
-    let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug::routes()).with_state(window);
-    if let Err(error) = axum::serve(listener, router).await {
+    let debug = debug::routes().layer(middleware::from_fn(own_host_only));
+    let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug).with_state(window);
+    if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await {
         tracing::error!("the debug pages are not served any more: {error}");
     }
+}
+
+/// The debug pages tell everything about the mesh. As long as callers cannot prove who they are, only those of this host
+/// see them, as Istio trusts local host.
+async fn own_host_only(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+    if peer.ip().to_canonical().is_loopback() {
+        return next.run(request).await;
+    }
+    let text = "the debug pages are shown to this host only; ask from here, for example through a port forward\n";
+    (StatusCode::FORBIDDEN, text).into_response()
 }
