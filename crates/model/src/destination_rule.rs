@@ -24,9 +24,14 @@ pub struct MergedRule {
     pub spec: api::DestinationRule,
 }
 
-/// All rules by namespace, the most specific host first.
+/// All rules, found by namespace and host. Cost of a look-up: the rules for this very host, and the wildcards of the
+/// namespaces that are asked.
 #[derive(Clone, Default, PartialEq, Debug)]
-pub struct DestinationRules(BTreeMap<Namespace, Vec<Arc<MergedRule>>>);
+pub struct DestinationRules {
+    exact: BTreeMap<(Namespace, Hostname), Vec<Arc<MergedRule>>>,
+    /// The most specific first.
+    wildcards: BTreeMap<Namespace, Vec<Arc<MergedRule>>>,
+}
 
 impl DestinationRules {
     /// Resolves and merges all objects, which come oldest first. Rows equal to those of `previous` keep their
@@ -37,22 +42,29 @@ impl DestinationRules {
         default_export_to: &[String],
         previous: &Self,
     ) -> Self {
-        let mut rules: BTreeMap<Namespace, Vec<MergedRule>> = BTreeMap::new();
+        let mut rules: BTreeMap<(Namespace, Hostname), Vec<MergedRule>> = BTreeMap::new();
         for object in objects {
             let rule = resolve(object, domain, default_export_to);
-            let rows = rules.entry(rule.namespace.clone()).or_default();
+            let rows = rules.entry((rule.namespace.clone(), rule.host.clone())).or_default();
             match rows.iter_mut().find(|row| mergeable(row, &rule)) {
                 Some(row) => merge(row, rule),
                 None => rows.push(rule),
             }
         }
-        let mut out = BTreeMap::new();
-        for (namespace, mut rows) in rules {
-            rows.sort_by(|a, b| a.host.specificity(&b.host));
-            let old = previous.0.get(&namespace);
-            out.insert(namespace, rows.into_iter().map(|row| keep(old, row)).collect());
+        let mut out = Self::default();
+        for ((namespace, host), rows) in rules {
+            let wildcard = host.is_wildcard();
+            let key = (namespace, host);
+            let old = if wildcard { previous.wildcards.get(&key.0) } else { previous.exact.get(&key) };
+            let rows: Vec<_> = rows.into_iter().map(|row| keep(old, row)).collect();
+            if wildcard {
+                out.wildcards.entry(key.0).or_default().extend(rows);
+            } else {
+                out.exact.insert(key, rows);
+            }
         }
-        Self(out)
+        out.wildcards.values_mut().for_each(|rows| rows.sort_by(|a, b| a.host.specificity(&b.host)));
+        out
     }
 
     /// The rule for connections from a client to a service: the first of the client's namespace, the service's and the
@@ -60,23 +72,23 @@ impl DestinationRules {
     /// `destinationRule`). A rule that selects the client's workload goes before all others of its namespace.
     pub fn lookup(&self, client: &Namespace, labels: &Labels, root: &Namespace, service: &Service) -> Option<&Arc<MergedRule>> {
         let host = &service.key.hostname;
-        let own = self.0.get(client).map(Vec::as_slice).unwrap_or_default();
-        let selecting = own.iter().find(|rule| host.subset_of(&rule.host) && selects(rule, labels));
-        if selecting.is_some() {
-            return selecting;
-        }
-        let plain = |rule: &&Arc<MergedRule>| rule.spec.workload_selector.is_none() && host.subset_of(&rule.host);
-        let local = own.iter().find(|rule| plain(rule) && (client != root || rule.visibility.is_private(client)));
-        let exported = |namespace: &Namespace| {
-            let rows = self.0.get(namespace).map(Vec::as_slice).unwrap_or_default();
-            rows.iter().find(|rule| plain(rule) && rule.visibility.allows(client))
-        };
-        local.or_else(|| exported(&service.key.namespace)).or_else(|| exported(root))
+        let plain = |rule: &&Arc<MergedRule>| rule.spec.workload_selector.is_none();
+        let selecting = self.matching(client, host).find(|rule| selects(rule, labels));
+        let local = || self.matching(client, host).filter(plain).find(|rule| client != root || rule.visibility.is_private(client));
+        let exported = |namespace| self.matching(namespace, host).filter(plain).find(|rule| rule.visibility.allows(client));
+        selecting.or_else(local).or_else(|| exported(&service.key.namespace)).or_else(|| exported(root))
+    }
+
+    /// The rules of a namespace for a host, the most specific first.
+    fn matching<'a>(&'a self, namespace: &Namespace, host: &'a Hostname) -> impl Iterator<Item = &'a Arc<MergedRule>> + use<'a> {
+        let exact = self.exact.get(&(namespace.clone(), host.clone())).into_iter().flatten();
+        let wildcards = self.wildcards.get(namespace).into_iter().flatten();
+        exact.chain(wildcards.filter(|rule| host.subset_of(&rule.host)))
     }
 
     /// All rules.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<MergedRule>> {
-        self.0.values().flatten()
+        self.exact.values().chain(self.wildcards.values()).flatten()
     }
 }
 
