@@ -80,10 +80,12 @@ impl DestinationRules {
     }
 
     /// The rules of a namespace for a host, the most specific first.
-    fn matching<'a>(&'a self, namespace: &Namespace, host: &'a Hostname) -> impl Iterator<Item = &'a Arc<MergedRule>> + use<'a> {
-        let exact = self.exact.get(&(namespace.clone(), host.clone())).into_iter().flatten();
+    fn matching<'a>(&'a self, namespace: &Namespace, host: &Hostname) -> impl Iterator<Item = &'a Arc<MergedRule>> + use<'a> {
+        let host = host.clone();
+        let key = (namespace.clone(), host.clone());
+        let exact = self.exact.get(&key).into_iter().flatten();
         let wildcards = self.wildcards.get(namespace).into_iter().flatten();
-        exact.chain(wildcards.filter(|rule| host.subset_of(&rule.host)))
+        exact.chain(wildcards.filter(move |rule| host.subset_of(&rule.host)))
     }
 
     /// All rules.
