@@ -1,6 +1,9 @@
 //! A case: one concern of the mesh, as a folder that reads like documentation.
 
-use crate::{call::CallFile, projection::Print};
+use crate::{
+    call::{CallFile, DirectionFile, GoesTo},
+    projection::Print,
+};
 use anyhow::{Context, Result};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -12,6 +15,7 @@ use std::{
 };
 
 /// One folder.
+#[derive(Clone)]
 pub struct Case {
     /// Its path below `tests/cases`, `route/header-match`.
     pub name: String,
@@ -21,6 +25,8 @@ pub struct Case {
     pub file: CaseFile,
     /// `calls.yaml`; empty if there is none.
     pub calls: Vec<CallFile>,
+    /// Objects beside those of `input.yaml`, as YAML; empty but for [`Case::without_redirection`].
+    pub more: String,
 }
 
 /// `case.yaml`
@@ -134,7 +140,7 @@ impl Case {
         let file = read_yaml(&folder.join("case.yaml"))?;
         let calls = folder.join("calls.yaml");
         let calls = if calls.exists() { read_yaml(&calls)? } else { Vec::new() };
-        Ok(Self { name, folder: folder.to_owned(), file, calls })
+        Ok(Self { name, folder: folder.to_owned(), file, calls, more: String::new() })
     }
 
     /// The objects of the case, as the user would apply them.
@@ -143,7 +149,47 @@ impl Case {
     /// If the file is missing.
     pub fn input(&self) -> Result<Vec<u8>> {
         let path = self.folder.join("input.yaml");
-        fs::read(&path).with_context(|| path.display().to_string())
+        let mut input = fs::read(&path).with_context(|| path.display().to_string())?;
+        input.extend(self.more.bytes());
+        Ok(input)
+    }
+
+    /// The case for a network where nothing is redirected: with a Sidecar that binds the ports of all calls, which the client
+    /// then calls itself. `None` where that is not the same: for anything but HTTP from the workload, for what passes
+    /// through the mesh to an address, for a workload that is an endpoint itself, and beside a Sidecar of the case's own.
+    ///
+    /// # Errors
+    /// If the case cannot be read.
+    pub fn without_redirection(&self) -> Result<Option<Self>> {
+        let Proxy { namespace, ip, .. } = &self.file.proxy;
+        let mut case = self.clone();
+        let mut listeners = BTreeMap::new();
+        for call in &mut case.calls {
+            let target = call.target()?;
+            let passes = matches!(&call.goes_to, Some(GoesTo::One(cluster)) if !cluster.starts_with("outbound|"));
+            let http = matches!(target.scheme.as_str(), "http" | "h2") && target.port >= 1024;
+            let to_address = call.at.is_some() || target.host.parse::<IpAddr>().is_ok();
+            if passes || !http || to_address || call.direction.is_some() {
+                return Ok(None);
+            }
+            call.direction = Some(DirectionFile::Direct);
+            let port = target.port;
+            listeners.insert(
+                port,
+                format!("\n  - port: {{number: {port}, protocol: HTTP, name: http-{port}}}\n    bind: {ip}\n    hosts: [\"*/*\"]"),
+            );
+        }
+        let input = String::from_utf8(self.input()?)?;
+        let serves_itself = input.contains(&ip.to_string());
+        if input.contains("kind: Sidecar") || serves_itself || !self.file.dns.is_empty() {
+            return Ok(None);
+        }
+        let listeners: String = listeners.into_values().collect();
+        case.more = format!(
+            "\n---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: without-redirection, namespace: {namespace}}}\nspec:\n  egress:{listeners}\n"
+        );
+        case.file.proxy.metadata.insert("INTERCEPTION_MODE".to_owned(), json!("NONE"));
+        Ok(Some(case))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::case::{self, Case};
 use anyhow::Result;
 use std::{
+    collections::BTreeMap,
     fmt,
     io::Write,
     sync::{
@@ -15,6 +16,8 @@ use std::{
 pub enum Verdict {
     /// It was checked.
     Checked,
+    /// It was checked in another way than it should be; the text says which.
+    Adapted(String),
     /// It was not; the text says why.
     Skipped(String),
 }
@@ -54,10 +57,14 @@ pub fn run(what: &str, workers: usize, check: impl Fn(&Case) -> Result<Verdict> 
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(name, _)| *name);
-    let (mut checked, mut skipped, mut failed) = (0, Vec::new(), Vec::new());
+    let (mut checked, mut adapted, mut skipped, mut failed) = (0, BTreeMap::<String, usize>::new(), Vec::new(), Vec::new());
     for (name, verdict) in results {
         match verdict {
             Ok(Verdict::Checked) => checked += 1,
+            Ok(Verdict::Adapted(how)) => {
+                checked += 1;
+                *adapted.entry(how).or_default() += 1;
+            }
             Ok(Verdict::Skipped(why)) => skipped.push(format!("{name}: {why}")),
             Err(error) => failed.push(format!("{name}: {error:#}")),
         }
@@ -65,6 +72,9 @@ pub fn run(what: &str, workers: usize, check: impl Fn(&Case) -> Result<Verdict> 
     // Written past the test harness, which would hide it.
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "\n{what}: {checked} cases checked, {} skipped, {} failed", skipped.len(), failed.len());
+    for (how, count) in adapted {
+        let _ = writeln!(out, "{what}: {count} of them {how}");
+    }
     for line in &skipped {
         let _ = writeln!(out, "{what}: skipped {line}");
     }

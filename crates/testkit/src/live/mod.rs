@@ -27,6 +27,13 @@ use std::net::SocketAddr;
 /// # Errors
 /// If one of them does not end as expected, or Envoy refuses its configuration or does not start.
 pub fn check(case: &Case, network: &Network) -> Result<Verdict> {
+    let redirected = !case.file.proxy.is_addressed() && !case.file.proxy.has_agent();
+    if let (Network::Shared(why), true) = (network, redirected)
+        && let Some(other) = case.without_redirection()?
+    {
+        let how = format!("go over a Sidecar, where they should be redirected: {why}");
+        return check(&other, network).map(|_| Verdict::Adapted(how));
+    }
     if let Some(why) = unfit(case, network)? {
         return Ok(Verdict::Skipped(why));
     }
@@ -88,7 +95,7 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let discovery = discovery::serve(view, &scratch.path().join("ads.sock"))?;
     let envoy = proxy::Envoy::start(case, scratch.path(), &discovery.socket).await;
-    let envoy = envoy.with_context(|| discovery.refusals())?;
+    let mut envoy = envoy.with_context(|| discovery.refusals())?;
 
     let mut failures = Vec::new();
     for (file, call) in &calls {
@@ -99,6 +106,7 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
             failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
         }
     }
+    envoy.stop().await;
     let refusals = discovery.refusals();
     ensure!(refusals.is_empty(), "Envoy refused its configuration: {refusals}");
     ensure!(failures.is_empty(), "{}\n  Envoy says: {}", failures.join("\n  "), envoy.complaints());

@@ -24,7 +24,7 @@ pub struct Envoy {
     /// Its admin page.
     pub admin: admin::Admin,
     log: PathBuf,
-    _process: Child,
+    process: Child,
 }
 
 impl Envoy {
@@ -64,7 +64,13 @@ impl Envoy {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(Self { admin, log, _process: process })
+        Ok(Self { admin, log, process })
+    }
+
+    /// Ends it and waits until its ports are free.
+    pub async fn stop(&mut self) {
+        // Fails only for a process that has ended.
+        let _ = self.process.kill().await;
     }
 
     /// The warnings in its log.
