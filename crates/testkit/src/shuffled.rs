@@ -11,8 +11,12 @@ use std::{
 use xds::Input;
 use xds_wire::{ResourceType, View};
 
-/// How many ways are tried.
+/// How many ways are tried, unless `ROUNDS` says otherwise.
 const ROUNDS: u64 = 6;
+
+fn rounds() -> u64 {
+    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
+}
 
 /// Tries some ways, which are the same in every run.
 ///
@@ -21,7 +25,7 @@ const ROUNDS: u64 = 6;
 pub fn check(case: &Case) -> Result<()> {
     let (state, wanted) = mesh::build(case)?;
     let findings = mesh::diagnostics(&state);
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let mut random = Random::seeded(&case.name, round);
         let (mut state, mut view) = (mesh::state(), Arc::new(View::default()));
         let mut turns = turns(case, &mut random)?;
