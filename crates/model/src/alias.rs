@@ -15,7 +15,8 @@ pub struct Aliases(BTreeMap<Hostname, BTreeSet<Hostname>>);
 impl Aliases {
     /// Follows every alias to its end.
     pub fn build(services: &[Arc<Service>]) -> Self {
-        let targets: BTreeMap<&Hostname, &Hostname> = services.iter().filter_map(|service| Some((&service.key.hostname, target(service)?))).collect();
+        let targets: BTreeMap<&Hostname, &Hostname> =
+            services.iter().filter_map(|service| Some((&service.key.hostname, target(service)?))).collect();
         let concrete: BTreeSet<&Hostname> = services.iter().filter(|service| target(service).is_none()).map(|s| &s.key.hostname).collect();
         let mut out: BTreeMap<Hostname, BTreeSet<Hostname>> = BTreeMap::new();
         for alias in targets.keys() {

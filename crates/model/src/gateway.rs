@@ -2,10 +2,11 @@
 
 use crate::{Snapshot, snapshot::port_number};
 use base::{Hostname, Labels, Namespace, ObjectRef, PortNumber, Protocol};
+use incremental::Cx;
 use istio_api::Object;
 use istio_api::networking::gateway::{Gateway, Server, ServerTlsMode};
 use registry::ServiceTarget;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One server of one Gateway, as it is served.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,15 +68,14 @@ pub struct MergedGateway {
 impl MergedGateway {
     /// The plain HTTP servers of a port share one listener; TLS servers each get a chain; a protocol that cannot share
     /// the port with the first is left out, and so is a TLS server one of whose hosts an earlier one has.
-    pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels, targets: &[ServiceTarget]) -> Self {
+    pub fn build(snapshot: &Snapshot, labels: &Labels, targets: &[ServiceTarget]) -> Self {
         let mut merged = Self::default();
-        for object in snapshot.gateways.iter().filter(|object| selects(object, labels)) {
-            for server in &object.spec.servers {
-                for (port, server) in resolve(object, server, namespace, targets) {
-                    let rows = merged.ports.entry(port).or_default();
-                    if rows.iter().all(|row| compatible(row, &server)) {
-                        rows.push(server);
-                    }
+        for object in snapshot.gateways.iter() {
+            let Some(ports) = Ports::of(snapshot, object, labels, targets) else { continue };
+            for (port, server) in object.spec.servers.iter().flat_map(|server| resolve(object, server, &ports)) {
+                let rows = merged.ports.entry(port).or_default();
+                if rows.iter().all(|row| compatible(row, &server)) {
+                    rows.push(server);
                 }
             }
         }
@@ -83,12 +83,43 @@ impl MergedGateway {
     }
 }
 
-fn selects(object: &Arc<Object<Gateway>>, labels: &Labels) -> bool {
-    labels.contain(&object.spec.selector)
+/// On a Gateway: the Services by whose workloads it is served, in place of a selector; comma-separated host names.
+const GATEWAY_SERVICE: &str = "internal.istio.io/gateway-service";
+
+/// On a Service: its ports are not translated for Gateways with a selector.
+const NO_PORT_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
+
+/// How the ports of one Gateway become ports of the workload (Istio's `mergeGateways`, `resolvePorts`).
+struct Ports<'a> {
+    targets: Vec<&'a ServiceTarget>,
+    /// Whether a port that no Service has is served as it is.
+    literal: bool,
 }
 
-/// The server at each port of the workload that stands behind its port; at the port itself if no Service maps it.
-fn resolve(object: &Object<Gateway>, server: &Server, proxy: &Namespace, targets: &[ServiceTarget]) -> Vec<(GatewayPort, GatewayServer)> {
+impl<'a> Ports<'a> {
+    /// `None` if the Gateway is not for this workload.
+    fn of(snapshot: &Snapshot, object: &Object<Gateway>, labels: &Labels, targets: &'a [ServiceTarget]) -> Option<Self> {
+        if let Some(services) = object.metadata.annotations.get(GATEWAY_SERVICE) {
+            let named = |target: &&ServiceTarget| services.split(',').any(|name| name.trim() == target.service.hostname.as_str());
+            let own = targets.iter().filter(|target| target.service.namespace == object.metadata.namespace);
+            let targets: Vec<_> = own.filter(named).collect();
+            return (!targets.is_empty()).then_some(Self { targets, literal: false });
+        }
+        let translated = |target: &&ServiceTarget| {
+            let service = snapshot.services.get(&mut Cx::default(), &target.service);
+            !service.is_some_and(|service| service.labels.contains_key(NO_PORT_TRANSLATION))
+        };
+        labels.contain(&object.spec.selector).then(|| Self { targets: targets.iter().filter(translated).collect(), literal: true })
+    }
+
+    fn resolve(&self, declared: PortNumber) -> BTreeSet<PortNumber> {
+        let mapped: BTreeSet<_> = self.targets.iter().filter(|target| target.port == declared).map(|target| target.target).collect();
+        if mapped.is_empty() && self.literal { BTreeSet::from([declared]) } else { mapped }
+    }
+}
+
+/// The server at each port of the workload that stands behind its port.
+fn resolve(object: &Object<Gateway>, server: &Server, ports: &Ports<'_>) -> Vec<(GatewayPort, GatewayServer)> {
     let Some(port) = &server.port else { return Vec::new() };
     let Some(declared_port) = port_number(port.number) else { return Vec::new() };
     let own = &object.metadata.namespace;
@@ -100,14 +131,8 @@ fn resolve(object: &Object<Gateway>, server: &Server, proxy: &Namespace, targets
         protocol: Protocol::parse(&port.protocol),
         hosts: server.hosts.iter().map(|host| qualified(host, own)).collect(),
     };
-    let mapped = targets.iter().filter(|target| target.port == declared_port && target.service.namespace == *proxy);
-    let mut numbers: Vec<PortNumber> = mapped.map(|target| target.target).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    if numbers.is_empty() {
-        numbers.push(declared_port);
-    }
-    numbers.into_iter().map(|number| (GatewayPort { number, bind: server.bind.clone() }, row.clone())).collect()
+    let at = |number| (GatewayPort { number, bind: server.bind.clone() }, row.clone());
+    ports.resolve(declared_port).into_iter().map(at).collect()
 }
 
 /// `namespace/host`: `.` is the Gateway's own namespace, `*` or none is any.

@@ -7,6 +7,7 @@
 //! Read first: `model.rs`, the way of a turn; then `sidecar.rs` and `gateway.rs`.
 
 mod alias;
+mod cluster_local;
 mod destination_rule;
 mod diagnostics;
 mod gateway;
@@ -18,6 +19,7 @@ mod snapshot;
 mod virtual_service;
 
 pub use alias::Aliases;
+pub use cluster_local::ClusterLocal;
 pub use destination_rule::{DestinationRules, MergedRule};
 pub use diagnostics::all as diagnostics;
 pub use gateway::{GatewayPort, GatewayServer, MergedGateway};

@@ -1,6 +1,6 @@
 //! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
 
-use crate::{Aliases, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
+use crate::{Aliases, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
 use base::{Diagnostic, Namespace};
 use config::{Key, Store, StoreChanges};
 use incremental::{Cx, Table};
@@ -48,6 +48,7 @@ impl Model {
         if changes.mesh {
             next.mesh = store.mesh.clone();
             next.networks = store.networks.clone();
+            next.cluster_local = Arc::new(ClusterLocal::build(&next.mesh, next.domain.as_str()));
         }
         next.secrets = store.secrets.clone();
         if changes.mesh || !changes.virtual_services.is_empty() {
@@ -73,7 +74,8 @@ impl Model {
             let rows = by_age(&store.peer_authentications);
             next.peer_authentications = Arc::new(PeerAuthentications::build(&next.root_namespace(), rows.iter()));
         }
-        let selecting = [&changes.virtual_services, &changes.destination_rules, &changes.gateways, &changes.sidecars, &changes.peer_authentications];
+        let selecting =
+            [&changes.virtual_services, &changes.destination_rules, &changes.gateways, &changes.sidecars, &changes.peer_authentications];
         if changes.mesh || !services.services.is_empty() || selecting.iter().any(|changed| !changed.is_empty()) {
             next.selecting_labels = Arc::new(selecting_labels(next));
             next.locality_matters = locality_matters(next);
@@ -123,7 +125,9 @@ fn locality_matters(snapshot: &Snapshot) -> bool {
         let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
         rule.spec.traffic_policy.iter().chain(subsets).any(of_policy)
     };
-    of_mesh || snapshot.services_by_age.iter().any(|service| service.traffic_distribution.is_some()) || snapshot.destination_rules.iter().any(of_rule)
+    of_mesh
+        || snapshot.services_by_age.iter().any(|service| service.traffic_distribution.is_some())
+        || snapshot.destination_rules.iter().any(of_rule)
 }
 
 /// The keys of labels by which any object tells proxies apart.

@@ -156,13 +156,13 @@ fn serves(service: &Service, port: Option<PortNumber>) -> bool {
     port.is_none_or(|port| service.port(port).is_some() || service.ports.len() == 1)
 }
 
-/// Of several services with the same host name: Kubernetes' before others, then the client's own namespace's, then the
+/// Of several services with the same host name: the client's own namespace's before others, then Kubernetes', then the
 /// oldest.
 fn one_for_each_host<'a>(services: impl Iterator<Item = &'a Arc<Service>>, client: &Namespace) -> Vec<Arc<Service>> {
     let mut best: BTreeMap<&Hostname, &Arc<Service>> = BTreeMap::new();
     let services: Vec<_> = services.collect();
     for service in &services {
-        let rank = |service: &Arc<Service>| (service.provider, service.key.namespace != *client);
+        let rank = |service: &Arc<Service>| (service.key.namespace != *client, service.provider);
         match best.get(&service.key.hostname) {
             Some(known) if rank(known) <= rank(service) => {}
             _ => {

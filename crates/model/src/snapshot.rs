@@ -1,6 +1,6 @@
 //! One consistent cut of everything that configuration is made from.
 
-use crate::{Aliases, DestinationRules, PeerAuthentications, VirtualServices};
+use crate::{Aliases, ClusterLocal, DestinationRules, PeerAuthentications, VirtualServices};
 use base::{DomainSuffix, Namespace, PortNumber};
 use config::Key;
 use incremental::{Cx, Table};
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub services_by_age: Arc<Vec<Arc<Service>>>,
     /// The names that stand for services.
     pub aliases: Arc<Aliases>,
+    /// The services that stay within their cluster.
+    pub cluster_local: Arc<ClusterLocal>,
     /// The endpoints of each service.
     pub endpoints: Table<ServiceKey, Vec<Endpoint>>,
     /// The oldest first.
@@ -60,13 +62,13 @@ impl Snapshot {
         self.endpoints.get(&mut Cx::default(), key).map(|rows| rows.as_slice()).unwrap_or_default()
     }
 
-    /// The services that carry this host name, the preferred one first: Kubernetes before ServiceEntries, then the
-    /// client's own namespace, then the oldest.
+    /// The service that carries this host name: that of the client's own namespace, else Kubernetes' before those of
+    /// ServiceEntries, else the oldest.
     pub fn service_named(&self, hostname: &base::Hostname, client: &Namespace) -> Option<&Arc<Service>> {
         let start = ServiceKey { hostname: hostname.clone(), namespace: Namespace::default() };
         let rows = self.services.range(&mut Cx::default(), start..).take_while(|(key, _)| key.hostname == *hostname);
         let visible = rows.map(|(_, service)| service).filter(|service| service.visibility.allows(client));
-        visible.min_by_key(|service| (service.provider, service.key.namespace != *client, service.created, service.key.namespace.clone()))
+        visible.min_by_key(|service| (service.key.namespace != *client, service.provider, service.created, service.key.namespace.clone()))
     }
 }
 

@@ -25,12 +25,21 @@ pub struct Endpoint {
     pub port: PortNumber,
     /// The name of the service port that it serves.
     pub service_port: Arc<str>,
+    /// Its number, which tells ports of one name in several ServiceEntries for a host apart; 0 where the name is enough.
+    pub service_port_number: PortNumber,
     /// Whether it takes requests.
     pub health: Health,
     /// Share of the load; 0 where the user gave none.
     pub weight: u32,
     /// The workload behind the address, shared by all of its ports.
     pub workload: Arc<EndpointWorkload>,
+}
+
+impl Endpoint {
+    /// Whether it serves the service port of this name and number.
+    pub fn serves(&self, name: &str, number: PortNumber) -> bool {
+        *self.service_port == *name && (self.service_port_number == 0 || self.service_port_number == number)
+    }
 }
 
 /// What is known of the workload behind an endpoint.

@@ -96,6 +96,7 @@ pub fn endpoints(store: &Store, service: &Service, cluster: &ClusterId, slice: &
                 address: address.clone(),
                 port: number,
                 service_port: Arc::from(port.name.as_deref().unwrap_or_default()),
+                service_port_number: 0,
                 health,
                 weight: 0,
                 workload: workload.clone(),
@@ -136,7 +137,6 @@ fn workload_of(
         Some(pod) => workload::of_pod(store, cluster, pod),
         None => EndpointWorkload {
             cluster: cluster.clone(),
-            namespace: slice.metadata.namespace.clone(),
             node: Arc::from(endpoint.node_name.as_deref().unwrap_or_default()),
             locality: Locality { zone: Arc::from(endpoint.zone.as_deref().unwrap_or_default()), ..Locality::default() },
             ..EndpointWorkload::default()

@@ -201,13 +201,14 @@ impl Registry {
                 out.extend(kubernetes::endpoints(store, service, &key.cluster, slice));
             }
             out.extend(selected_entries(store, service));
+            // A pod may stand in several slices.
+            let mut seen = BTreeSet::new();
+            out.retain(|endpoint| seen.insert((endpoint.address.clone(), endpoint.port, endpoint.service_port.clone())));
         }
         for (key, entry) in self.entries_of(store, &service.key) {
             out.extend(service_entry::endpoints(store, &key.cluster, entry, &service.key.hostname));
         }
         self.index.pods.replace(&service.key, pods);
-        let mut seen = BTreeSet::new();
-        out.retain(|endpoint| seen.insert((endpoint.address.clone(), endpoint.port, endpoint.service_port.clone())));
         out
     }
 }
@@ -237,6 +238,7 @@ fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
                 address: address.clone(),
                 port: mapped.unwrap_or(target),
                 service_port: port.name.clone(),
+                service_port_number: 0,
                 health: crate::Health::Unknown,
                 weight: entry.spec.weight,
                 workload: workload.clone(),
@@ -251,7 +253,7 @@ fn targets_of(endpoints: Option<&Vec<Endpoint>>, key: &ServiceKey, service: Opti
     let mut targets: BTreeMap<IpAddr, Vec<ServiceTarget>> = BTreeMap::new();
     for endpoint in endpoints.into_iter().flatten() {
         let Address::Ip(address) = endpoint.address else { continue };
-        let ports = service.into_iter().flat_map(|service| &service.ports).filter(|port| port.name == endpoint.service_port);
+        let ports = service.into_iter().flat_map(|service| &service.ports).filter(|port| endpoint.serves(&port.name, port.number));
         let list = targets.entry(address).or_default();
         for port in ports {
             let target = ServiceTarget { service: key.clone(), port: port.number, target: endpoint.port };

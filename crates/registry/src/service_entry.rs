@@ -150,6 +150,7 @@ fn push(
                 address: address.clone(),
                 port,
                 service_port: Arc::from(declared.name.as_str()),
+                service_port_number: PortNumber::try_from(declared.number).unwrap_or_default(),
                 health,
                 weight,
                 workload: workload.clone(),

@@ -3,7 +3,6 @@
 use super::draft::{ClusterDraft, envoy_duration};
 use super::inputs::OutboundClusterInputs;
 use crate::endpoint::{TrafficDistribution, locality_policy};
-use base::Protocol;
 use istio_api::networking::destination_rule::{
     ConsistentHashLb, HashAlgorithm, LbPolicy as UserPolicy, LoadBalancerSettings, SimpleLb, WarmupConfiguration,
 };
@@ -35,9 +34,6 @@ pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>
     }
     if draft.is(DiscoveryType::OriginalDst) {
         draft.cluster.lb_policy = LbPolicy::ClusterProvided.into();
-    } else if inputs.protocol == Protocol::Redis {
-        // Redis shards by key.
-        draft.cluster.lb_policy = LbPolicy::Maglev.into();
     } else {
         apply_algorithm(draft, settings);
     }

@@ -1,6 +1,9 @@
 //! The clusters of one service: one for each port, and for each subset of its rule.
 
-use super::{Scope, View, endpoint as eds, endpoint::EndpointSpec};
+use super::{
+    Scope, View, endpoint as eds,
+    endpoint::{EndpointClient, EndpointSpec},
+};
 use crate::generate::{Built, ServiceClusters};
 use crate::rows::Interner;
 use base::{ObjectRef, Protocol, SpiffeIdentity};
@@ -8,7 +11,7 @@ use envoy::cluster::{
     self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs,
     ServiceMetadata,
 };
-use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, group_by_locality, locality_policy};
+use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, locality_policy};
 use envoy::route::names;
 use envoy::tls::CredentialSource;
 use istio_api::mesh::mesh_config::MeshConfig;
@@ -29,6 +32,10 @@ pub struct ClusterTraits {
     auto_mtls: bool,
     /// `None` where mutual TLS is not even tried: the mode of the service's namespace.
     disabled: bool,
+    /// Whether the service stays within a cluster.
+    cluster_local: bool,
+    /// The client, where the endpoints stand in the clusters.
+    client: Option<EndpointClient>,
 }
 
 impl ClusterTraits {
@@ -42,7 +49,15 @@ impl ClusterTraits {
         };
         let class = view.class;
         let auto_mtls = view.snapshot.mesh.auto_mtls() && !service.mesh_external && !disabled && capable;
-        Self { kind: class.kind, families: class.families, certificates: class.certificates, auto_mtls, disabled }
+        Self {
+            kind: class.kind,
+            families: class.families,
+            certificates: class.certificates,
+            auto_mtls,
+            disabled,
+            cluster_local: view.snapshot.cluster_local.contains(&service.key.hostname),
+            client: carries_endpoints(service).then(|| EndpointClient::whole(class)),
+        }
     }
 
     fn proxy(&self) -> ClusterProxy {
@@ -135,7 +150,7 @@ impl<'a> OneService<'a> {
             traits,
             mesh,
             defaults: ClusterMeshDefaults::from(&**mesh),
-            accounts: accounts(service, endpoints, &mesh.trust_domain),
+            accounts: accounts(service, endpoints, mesh),
             origins,
         }
     }
@@ -206,9 +221,11 @@ impl<'a> OneService<'a> {
             cluster: name.to_string(),
             service: self.service.key.clone(),
             port_name: port.name.clone(),
+            port_number: port.number,
             subset: subset.map(|subset| subset.labels.clone()).unwrap_or_default(),
             locality: self.locality(policy, outlier_detection),
             outlier_detection,
+            cluster_local: self.traits.cluster_local,
             node_local: self.service.node_local,
             unhealthy: min_health <= 0,
             mutual_tls: !plain && !self.traits.disabled,
@@ -230,24 +247,25 @@ impl<'a> OneService<'a> {
     }
 
     fn inline_endpoints(&self, spec: &EndpointSpec) -> Vec<LocalityGroup> {
-        let members = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| endpoint.service_port == spec.port_name && endpoint.workload.labels.contain(&spec.subset));
-        group_by_locality(members.map(|endpoint| (endpoint.workload.locality.clone(), eds::encode(endpoint, spec.mutual_tls))))
+        let client = self.traits.client.clone().unwrap_or_default();
+        eds::groups(spec, self.endpoints, &client)
     }
 }
 
-/// The identities that may serve: those of the endpoints' service accounts, and the names that a ServiceEntry adds.
-fn accounts(service: &Service, endpoints: &[Endpoint], trust_domain: &str) -> Vec<String> {
+/// The identities that may serve: those of the endpoints' service accounts, in the trust domain and in its aliases, and the
+/// names that a ServiceEntry adds.
+fn accounts(service: &Service, endpoints: &[Endpoint], mesh: &MeshConfig) -> Vec<String> {
     let workloads = endpoints.iter().map(|endpoint| &endpoint.workload).filter(|workload| !workload.service_account.is_empty());
-    let uris = workloads.map(|workload| {
-        let identity = SpiffeIdentity {
-            trust_domain: trust_domain.to_string(),
-            namespace: workload.namespace.to_string(),
-            service_account: workload.service_account.to_string(),
-        };
-        identity.to_string()
+    let domains = || std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases);
+    let uris = workloads.flat_map(|workload| {
+        domains().map(|trust_domain| {
+            let identity = SpiffeIdentity {
+                trust_domain: trust_domain.clone(),
+                namespace: workload.namespace.to_string(),
+                service_account: workload.service_account.to_string(),
+            };
+            identity.to_string()
+        })
     });
     let mut all: Vec<String> = uris.chain(service.subject_alt_names.iter().cloned()).collect();
     all.sort();

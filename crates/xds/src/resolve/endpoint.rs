@@ -1,9 +1,9 @@
 //! The endpoints of one cluster, as one class sees them.
 
 use crate::class::ClassKey;
-use base::{Labels, Locality, NetworkId, ObjectRef};
+use base::{ClusterId, Labels, Locality, NetworkId, ObjectRef, PortNumber};
 use bytes::Bytes;
-use envoy::endpoint::{self, EndpointHealth, EndpointInputs, LocalityClient, LocalityEndpoint, LocalityPolicy, TlsMode};
+use envoy::endpoint::{self, EndpointHealth, EndpointInputs, LocalityClient, LocalityEndpoint, LocalityGroup, LocalityPolicy, TlsMode};
 use registry::{Endpoint, EndpointWorkload, Health, ServiceKey};
 use std::{collections::BTreeMap, sync::Arc};
 use xds_wire::Origins;
@@ -17,12 +17,16 @@ pub struct EndpointSpec {
     pub service: ServiceKey,
     /// The name of its port.
     pub port_name: Arc<str>,
+    /// The number of its port.
+    pub port_number: PortNumber,
     /// The labels of the subset; empty for the whole service.
     pub subset: BTreeMap<String, String>,
     /// Preferences by locality, if they matter.
     pub locality: Option<LocalityPolicy>,
     /// Whether the cluster ejects outliers, without which failover is off.
     pub outlier_detection: bool,
+    /// Whether only endpoints of the client's cluster count.
+    pub cluster_local: bool,
     /// Whether only endpoints on the client's node count.
     pub node_local: bool,
     /// Whether endpoints that are not ready are sent, as unhealthy.
@@ -40,40 +44,51 @@ pub struct EndpointClient {
     pub locality: Locality,
     /// Its labels, for failover priorities.
     pub labels: Labels,
+    /// Its cluster, for services that stay within one.
+    pub cluster: ClusterId,
 }
 
 impl EndpointClient {
     /// Keeps only what the cluster looks at.
     pub fn of(spec: &EndpointSpec, class: &ClassKey) -> Self {
-        if spec.locality.is_none() { Self::default() } else { Self { locality: class.locality.clone(), labels: class.labels.clone() } }
+        let cluster = if spec.cluster_local { class.cluster.clone() } else { ClusterId::default() };
+        match spec.locality {
+            Some(_) => Self { locality: class.locality.clone(), labels: class.labels.clone(), cluster },
+            None => Self { cluster, ..Self::default() },
+        }
+    }
+
+    /// Keeps everything, for endpoints of more than one cluster.
+    pub fn whole(class: &ClassKey) -> Self {
+        Self { locality: class.locality.clone(), labels: class.labels.clone(), cluster: class.cluster.clone() }
     }
 }
 
 /// The encoded ClusterLoadAssignment.
 pub fn build(spec: &EndpointSpec, endpoints: &[Endpoint], client: &EndpointClient) -> (Bytes, Origins) {
-    let members = endpoints.iter().filter(|endpoint| belongs(spec, endpoint));
-    let groups =
-        endpoint::group_by_locality(members.map(|endpoint| (endpoint.workload.locality.clone(), encode(endpoint, spec.mutual_tls))));
-    let groups = match &spec.locality {
-        Some(policy) => {
-            let client = LocalityClient {
-                locality: &client.locality,
-                labels: &with_topology(&client.labels, &client.locality, &NetworkId::default(), ""),
-            };
-            endpoint::apply_locality_policy(&client, policy, spec.outlier_detection, groups)
-        }
-        None => groups,
-    };
+    let groups = groups(spec, endpoints, client);
     (endpoint::cluster_load_assignment(&spec.cluster, &groups), Arc::from(spec.origins.clone()))
 }
 
-fn belongs(spec: &EndpointSpec, endpoint: &Endpoint) -> bool {
-    let wanted = endpoint.service_port == spec.port_name && endpoint.workload.labels.contain(&spec.subset);
-    wanted && (spec.unhealthy || endpoint.health != Health::Unhealthy)
+/// The endpoints by locality, in the client's order of preference.
+pub fn groups(spec: &EndpointSpec, endpoints: &[Endpoint], client: &EndpointClient) -> Vec<LocalityGroup> {
+    let members = endpoints.iter().filter(|endpoint| belongs(spec, endpoint, client));
+    let encoded = members.map(|endpoint| (endpoint.workload.locality.clone(), encode(endpoint, spec.mutual_tls)));
+    let groups = endpoint::group_by_locality(encoded);
+    let Some(policy) = &spec.locality else { return groups };
+    let labels = with_topology(&client.labels, &client.locality, &NetworkId::default(), "");
+    let client = LocalityClient { locality: &client.locality, labels: &labels };
+    endpoint::apply_locality_policy(&client, policy, spec.outlier_detection, groups)
+}
+
+fn belongs(spec: &EndpointSpec, endpoint: &Endpoint, client: &EndpointClient) -> bool {
+    let wanted = endpoint.serves(&spec.port_name, spec.port_number) && endpoint.workload.labels.contain(&spec.subset);
+    let near = !spec.cluster_local || endpoint.workload.cluster == client.cluster;
+    wanted && near && (spec.unhealthy || endpoint.health != Health::Unhealthy)
 }
 
 /// One endpoint in its wire form.
-pub fn encode(endpoint: &Endpoint, mutual_tls: bool) -> LocalityEndpoint {
+fn encode(endpoint: &Endpoint, mutual_tls: bool) -> LocalityEndpoint {
     let workload = &endpoint.workload;
     let text = metadata(workload);
     let inputs = EndpointInputs {

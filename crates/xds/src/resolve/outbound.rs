@@ -211,7 +211,7 @@ fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: &Ser
 
 /// A headless service has a listener for each of its pods, except for the proxy's own.
 fn headless(view: &View<'_>, service: &Service, port: &ServicePort) -> Vec<(Bind, Reach)> {
-    let endpoints = view.snapshot.endpoints_of(&service.key).iter().filter(|endpoint| endpoint.service_port == port.name);
+    let endpoints = view.snapshot.endpoints_of(&service.key).iter().filter(|endpoint| endpoint.serves(&port.name, port.number));
     let addresses: BTreeSet<IpAddr> = endpoints
         .filter_map(|endpoint| match endpoint.address {
             Address::Ip(address) if !view.class.addresses.contains(&address) => Some(address),
