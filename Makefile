@@ -29,7 +29,7 @@ endif
 
 .PHONY: test
 test: envoy ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
-	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace
+	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory check-demo
 
 .PHONY: soak

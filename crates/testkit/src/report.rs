@@ -18,7 +18,9 @@ pub enum Verdict {
     Checked,
     /// It was checked in another way than it should be; the text says which.
     Adapted(String),
-    /// It was not; the text says why.
+    /// It has nothing to check here.
+    Nothing,
+    /// It was not checked; the text says why.
     Skipped(String),
 }
 
@@ -65,6 +67,7 @@ pub fn run(what: &str, workers: usize, check: impl Fn(&Case) -> Result<Verdict> 
                 checked += 1;
                 *adapted.entry(how).or_default() += 1;
             }
+            Ok(Verdict::Nothing) => {}
             Ok(Verdict::Skipped(why)) => skipped.push(format!("{name}: {why}")),
             Err(error) => failed.push(format!("{name}: {error:#}")),
         }

@@ -7,5 +7,9 @@ use testkit::{
 
 #[test]
 fn calls_end_where_they_should() -> Result<(), Failures> {
-    report::run("simulate", 2, |case| simulated::check(case).map(|()| Verdict::Checked))
+    report::run(
+        "simulate",
+        2,
+        |case| if case.calls.is_empty() { Ok(Verdict::Nothing) } else { simulated::check(case).map(|()| Verdict::Checked) },
+    )
 }
