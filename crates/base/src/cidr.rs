@@ -14,6 +14,12 @@ impl Cidr {
     }
 }
 
+impl From<IpAddr> for Cidr {
+    fn from(address: IpAddr) -> Self {
+        Self(address.into())
+    }
+}
+
 impl FromStr for Cidr {
     type Err = ipnet::AddrParseError;
 

@@ -2,18 +2,29 @@
 //! suffix (`*.example.com`, `*example.com`).
 
 use serde::{Deserialize, Serialize};
-use std::{borrow::Borrow, cmp::Ordering, fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-/// A lower-cased host name, possibly with a leading wildcard.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A host name, possibly with a leading wildcard. It is shown as it was written, and compared without regard to case.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub struct Hostname(Arc<str>);
+pub struct Hostname {
+    text: Arc<str>,
+    /// In lower case; the same allocation if it was written so.
+    folded: Arc<str>,
+}
 
 impl Hostname {
-    /// Lower-cases `text`; syntax is the business of validation.
+    /// Takes `text` as it is; syntax is the business of validation.
     pub fn new(text: impl AsRef<str>) -> Self {
-        let text = text.as_ref();
-        if text.bytes().any(|b| b.is_ascii_uppercase()) { Self(Arc::from(text.to_ascii_lowercase())) } else { Self(Arc::from(text)) }
+        let text: Arc<str> = Arc::from(text.as_ref());
+        let upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let folded = if upper { Arc::from(text.to_ascii_lowercase()) } else { text.clone() };
+        Self { text, folded }
     }
 
     /// The name in full of a host in a user's object: a name without a dot is a service of `namespace`
@@ -25,27 +36,27 @@ impl Hostname {
         Self::new(format!("{text}.{namespace}.svc.{domain}"))
     }
 
-    /// The text, lower-cased.
+    /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether the name begins with `*`.
     pub fn is_wildcard(&self) -> bool {
-        self.0.starts_with('*')
+        self.folded.starts_with('*')
     }
 
     /// The part behind the `*` of a wildcard.
     fn suffix(&self) -> Option<&str> {
-        self.0.strip_prefix('*')
+        self.folded.strip_prefix('*')
     }
 
     /// Whether some concrete name belongs to both (bidirectional: Istio's `Matches`).
     pub fn matches(&self, other: &Hostname) -> bool {
         match (self.suffix(), other.suffix()) {
-            (None, None) => self.0 == other.0,
-            (Some(mine), None) => other.0.ends_with(mine),
-            (None, Some(theirs)) => self.0.ends_with(theirs),
+            (None, None) => self.folded == other.folded,
+            (Some(mine), None) => other.folded.ends_with(mine),
+            (None, Some(theirs)) => self.folded.ends_with(theirs),
             (Some(mine), Some(theirs)) => mine.ends_with(theirs) || theirs.ends_with(mine),
         }
     }
@@ -53,8 +64,8 @@ impl Hostname {
     /// Whether every concrete name of `self` belongs to `other` (one direction: Istio's `SubsetOf`).
     pub fn subset_of(&self, other: &Hostname) -> bool {
         match (self.suffix(), other.suffix()) {
-            (None, None) => self.0 == other.0,
-            (None, Some(theirs)) => self.0.ends_with(theirs),
+            (None, None) => self.folded == other.folded,
+            (None, Some(theirs)) => self.folded.ends_with(theirs),
             (Some(_), None) => false,
             (Some(mine), Some(theirs)) => mine.ends_with(theirs),
         }
@@ -63,7 +74,7 @@ impl Hostname {
     /// Orders the most specific first: exact names before wildcards, longer before shorter, then by the alphabet
     /// (Istio's `MoreSpecific`).
     pub fn specificity(&self, other: &Hostname) -> Ordering {
-        self.is_wildcard().cmp(&other.is_wildcard()).then_with(|| other.0.len().cmp(&self.0.len())).then_with(|| self.0.cmp(&other.0))
+        self.is_wildcard().cmp(&other.is_wildcard()).then_with(|| other.folded.len().cmp(&self.folded.len())).then_with(|| self.folded.cmp(&other.folded))
     }
 }
 
@@ -81,25 +92,45 @@ impl From<String> for Hostname {
 
 impl From<Hostname> for String {
     fn from(host: Hostname) -> Self {
-        host.0.to_string()
+        host.text.to_string()
     }
 }
 
-impl Borrow<str> for Hostname {
-    fn borrow(&self) -> &str {
-        &self.0
+impl PartialEq for Hostname {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+}
+
+impl Eq for Hostname {}
+
+impl PartialOrd for Hostname {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Hostname {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+
+impl Hash for Hostname {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded.hash(state);
     }
 }
 
 impl fmt::Display for Hostname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Hostname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&*self.text, f)
     }
 }
 
@@ -117,7 +148,8 @@ mod tests {
         assert!(host("*.com").matches(&host("*.a.com")) && host("*.a.com").matches(&host("*.com")));
         assert!(!host("*.b.com").matches(&host("*.a.com")));
         assert!(host("*.a.com").subset_of(&host("*.com")) && !host("*.com").subset_of(&host("*.a.com")));
-        assert!(host("A.com") == host("a.com"));
+        assert!(host("A.com") == host("a.com") && host("*.A.com").matches(&host("b.a.com")));
+        assert_eq!(host("A.com").to_string(), "A.com");
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub struct ProxyTraits {
     pub http_proxy_port: u16,
     /// `UNPRIVILEGED_POD`: ports below 1024 are skipped where the proxy would have to bind them.
     pub unprivileged: bool,
+    /// `DNS_CAPTURE`: the agent answers DNS, with automatic addresses for services that have none.
+    pub dns_capture: bool,
     /// `SERVICE_ACCOUNT`.
     pub service_account: Arc<str>,
     /// The name of the workload, for the labels of metrics.

@@ -28,7 +28,7 @@ pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Obje
             addresses.insert(key.cluster.clone(), own);
         }
     }
-    let headless = spec.service_type != "ExternalName" && addresses.is_empty();
+    let headless = spec.service_type != "ExternalName" && is_headless(spec);
     let export_to = metadata.annotations.get("networking.istio.io/exportTo").map(String::as_str).unwrap_or_default();
     Some(Service {
         key: ServiceKey { hostname: hostname(&metadata.name, metadata.namespace.as_str(), domain), namespace: metadata.namespace.clone() },
@@ -59,6 +59,11 @@ pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Obje
 fn traffic_distribution(object: &Object<api::Service>) -> Option<Arc<str>> {
     let annotation = object.metadata.annotations.get("networking.istio.io/traffic-distribution");
     annotation.or(Some(&object.spec.traffic_distribution)).filter(|text| !text.is_empty()).map(|text| Arc::from(text.as_str()))
+}
+
+/// Said in so many words: a Service whose address is not known yet is none.
+fn is_headless(spec: &api::Service) -> bool {
+    spec.cluster_ip == "None" || spec.cluster_ips.first().is_some_and(|ip| ip == "None")
 }
 
 fn virtual_addresses(spec: &api::Service) -> impl Iterator<Item = Cidr> {

@@ -201,6 +201,7 @@ impl Registry {
                 out.extend(kubernetes::endpoints(store, service, &key.cluster, slice));
             }
             out.extend(selected_entries(store, service));
+            out.sort_by(|a, b| a.workload.cluster.cmp(&b.workload.cluster));
             // A pod may stand in several slices.
             let mut seen = BTreeSet::new();
             out.retain(|endpoint| seen.insert((endpoint.address.clone(), endpoint.port, endpoint.service_port.clone())));

@@ -30,6 +30,8 @@ pub struct ClassKey {
     pub http10: bool,
     /// Ports below 1024.
     pub unprivileged: bool,
+    /// Whether automatic addresses are used.
+    pub dns_capture: bool,
     /// An explicit proxy listener.
     pub http_proxy_port: u16,
     /// What the workload serves: its inbound listeners.
@@ -100,6 +102,7 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         certificates: proxy.certificates,
         http10: proxy.http10,
         unprivileged: proxy.unprivileged,
+        dns_capture: proxy.dns_capture,
         http_proxy_port: proxy.http_proxy_port,
         targets,
         workload: WorkloadNames::of(proxy),

@@ -38,8 +38,19 @@ pub struct Generator {
     identities: FxHashMap<ServiceKey, Vec<String>>,
     parts: BTreeMap<ClassKey, Part>,
     turn: u64,
+    rebuild: Rebuild,
     route_rows: u64,
     listener_rows: u64,
+}
+
+/// What a turn that generates classes has to look at again.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Rebuild {
+    /// Only rules of routes changed: a part keeps its clusters and endpoints unless it sees other services than before.
+    Routes,
+    /// Anything may have changed.
+    #[default]
+    All,
 }
 
 /// What many classes share: everything that does not depend on a proxy's own workload.
@@ -75,14 +86,18 @@ impl Generator {
     pub fn sweep(&mut self) {
         let turn = self.turn;
         self.parts.retain(|_, part| part.turn == turn);
-        self.clusters.sweep();
-        self.endpoints.sweep();
+        // Rows that nobody asked for may still be in use after a turn that keeps clusters.
+        if self.rebuild == Rebuild::All {
+            self.clusters.sweep();
+            self.endpoints.sweep();
+        }
         self.interner.sweep();
     }
 
-    /// Begins a turn in which everything that is asked for is put together again.
-    pub fn begin(&mut self) {
+    /// Begins a turn in which the classes are put together again.
+    pub fn begin(&mut self, rebuild: Rebuild) {
         self.turn += 1;
+        self.rebuild = rebuild;
     }
 
     /// Builds the endpoints of the touched services again, once for all classes that share them.
@@ -165,24 +180,26 @@ impl Generator {
             ProxyKind::Sidecar => Scope::Sidecar(SidecarScope::build(snapshot, &key.namespace, &key.labels)),
             ProxyKind::Router => Scope::Router(MergedGateway::default()),
         });
+        let before = self.parts.remove(key).unwrap_or_default();
         let view = ClassView { snapshot, class: key, scope: &scope };
         let mut rows = Collected::default();
-        self.collect_clusters(&view, &mut rows);
         if let Scope::Sidecar(sidecar) = &*scope {
             self.collect_routes(&view, sidecar, &mut rows);
         }
-        self.collect_endpoints(&view, &mut rows);
-        let before = self.parts.remove(key).unwrap_or_default();
+        let keeps_clusters = self.rebuild == Rebuild::Routes && before.scope.as_ref().is_some_and(|before| same_services(before, &scope));
+        if !keeps_clusters {
+            self.collect_clusters(&view, &mut rows);
+            self.collect_endpoints(&view, &mut rows);
+        }
         let mut take = |kind, before: &Resources| before.replaced_by(rows.resources.remove(&kind).unwrap_or_default());
-        let part = Part {
-            clusters: take(ResourceType::Cluster, &before.clusters),
-            endpoints: take(ResourceType::Endpoint, &before.endpoints),
-            routes: take(ResourceType::Route, &before.routes),
-            specs: rows.specs,
-            scope: (key.kind == ProxyKind::Sidecar).then_some(scope),
-            turn: self.turn,
+        let routes = take(ResourceType::Route, &before.routes);
+        let (clusters, endpoints, specs) = if keeps_clusters {
+            (before.clusters, before.endpoints, before.specs)
+        } else {
+            (take(ResourceType::Cluster, &before.clusters), take(ResourceType::Endpoint, &before.endpoints), rows.specs)
         };
-        self.parts.insert(key.clone(), part);
+        let scope = (key.kind == ProxyKind::Sidecar).then_some(scope);
+        self.parts.insert(key.clone(), Part { clusters, endpoints, routes, specs, scope, turn: self.turn });
     }
 
     fn collect_clusters(&mut self, view: &ClassView<'_>, rows: &mut Collected) {
@@ -278,6 +295,12 @@ impl Collected {
     fn add(&mut self, kind: ResourceType, resource: Arc<Encoded>) {
         self.resources.entry(kind).or_default().entry(resource.name.clone()).or_insert(resource);
     }
+}
+
+/// Whether both see the very same services, so that the same clusters are made of them.
+fn same_services(before: &Scope, now: &Scope) -> bool {
+    let (Scope::Sidecar(before), Scope::Sidecar(now)) = (before, now) else { return false };
+    before.services.len() == now.services.len() && before.services.values().zip(now.services.values()).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 fn endpoints_row(snapshot: &Snapshot, key: &ServiceKey) -> Option<Same<Vec<Endpoint>>> {

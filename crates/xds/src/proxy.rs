@@ -60,6 +60,7 @@ pub fn parse_node(node: &Node) -> Result<ProxyTraits, NodeError> {
         idle_timeout: Arc::from(metadata.text("IDLE_TIMEOUT")),
         http_proxy_port: metadata.text("HTTP_PROXY_PORT").parse().unwrap_or_default(),
         unprivileged: metadata.flag("UNPRIVILEGED_POD"),
+        dns_capture: metadata.flag("DNS_CAPTURE"),
         service_account: Arc::from(metadata.text("SERVICE_ACCOUNT")),
         workload: Arc::from(metadata.text("WORKLOAD_NAME")),
     })

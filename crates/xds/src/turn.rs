@@ -1,7 +1,7 @@
 //! One turn: a batch of inputs in, the views that changed out. The stages stand in [`State::turn`], top to bottom.
 
 use crate::class::{self, Class, ClassKey};
-use crate::generate::Generator;
+use crate::generate::{Generator, Rebuild};
 use base::{Diagnostic, DomainSuffix};
 use config::{Event, Store, StoreChanges};
 use istio_api::Kind;
@@ -131,7 +131,8 @@ impl State {
         let generated = match self.reach(&changes, &services) {
             Reach::Nothing => BTreeSet::new(),
             Reach::Endpoints => self.generate_endpoints(&services),
-            Reach::Everything => self.generate_all(),
+            Reach::Routes => self.generate_all(Rebuild::Routes),
+            Reach::Everything => self.generate_all(Rebuild::All),
         };
         self.generate_new();
         self.publish(&moved, &generated)
@@ -174,13 +175,18 @@ impl State {
     /// How far the changes reach.
     fn reach(&self, changes: &StoreChanges, services: &RegistryChanges) -> Reach {
         let kinds = changes.kinds();
-        let only_endpoints = !changes.mesh
-            && services.services.is_empty()
-            && kinds.iter().all(|kind| matches!(kind, Kind::EndpointSlice | Kind::Pod | Kind::WorkloadEntry | Kind::ServiceEntry))
-            && services.endpoints.0.iter().all(|key| self.endpoints_stand_alone(key));
-        match (kinds.is_empty() && !changes.mesh, only_endpoints, services.endpoints.is_empty()) {
-            (true, _, _) | (_, true, true) => Reach::Nothing,
-            (_, true, false) => Reach::Endpoints,
+        // Of namespaces, nodes and pods nothing is used but what they say of endpoints.
+        let of_endpoints = |kind: &Kind| {
+            matches!(kind, Kind::EndpointSlice | Kind::Pod | Kind::Node | Kind::Namespace | Kind::WorkloadEntry | Kind::ServiceEntry)
+        };
+        let stand_alone = services.endpoints.0.iter().all(|key| self.endpoints_stand_alone(key));
+        if changes.mesh || !services.services.is_empty() || !stand_alone {
+            return Reach::Everything;
+        }
+        match (kinds.iter().all(of_endpoints), services.endpoints.is_empty()) {
+            (true, true) => Reach::Nothing,
+            (true, false) => Reach::Endpoints,
+            (false, true) if kinds.iter().all(|kind| *kind == Kind::VirtualService) => Reach::Routes,
             _ => Reach::Everything,
         }
     }
@@ -207,8 +213,8 @@ impl State {
         changed
     }
 
-    fn generate_all(&mut self) -> BTreeSet<ClassKey> {
-        self.generator.begin();
+    fn generate_all(&mut self, rebuild: Rebuild) -> BTreeSet<ClassKey> {
+        self.generator.begin(rebuild);
         let mut changed = BTreeSet::new();
         for (key, class) in &mut self.classes {
             self.statistics.classes_generated += 1;
@@ -243,6 +249,8 @@ impl State {
 enum Reach {
     Nothing,
     Endpoints,
+    /// Only VirtualServices differ: what is not made of them stands, wherever the same services are seen.
+    Routes,
     Everything,
 }
 

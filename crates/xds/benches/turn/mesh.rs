@@ -93,6 +93,7 @@ fn sidecar(i: usize) -> ProxyTraits {
         idle_timeout: Arc::default(),
         http_proxy_port: 0,
         unprivileged: false,
+        dns_capture: false,
         service_account: Arc::from("default"),
         workload: Arc::from(format!("svc-{i}")),
     }

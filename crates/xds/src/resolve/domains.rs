@@ -20,7 +20,7 @@ pub fn of_service(view: &View<'_>, service: &Service, with_port: Option<PortNumb
         let pods: Vec<String> = domains.iter().map(|name| format!("*.{name}")).collect();
         domains.extend(pods);
     }
-    for address in service.addresses_in(&view.class.cluster).iter().filter(|address| address.is_host() && !address.0.addr().is_unspecified()) {
+    for address in view.addresses(service).iter().filter(|address| address.is_host() && !address.0.addr().is_unspecified()) {
         domains.push(literal(&address.0.addr()));
     }
     match with_port {

@@ -16,9 +16,10 @@ pub mod secret;
 pub mod tcp;
 
 use crate::class::ClassKey;
-use model::{MergedGateway, MergedRule, SidecarScope, Snapshot};
+use base::Cidr;
+use model::{IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot};
 use registry::Service;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// What one class sees.
 pub enum Scope {
@@ -42,6 +43,21 @@ impl<'a> View<'a> {
     /// The rule for the class's connections to a service.
     pub fn destination_rule(&self, service: &Service) -> Option<&'a Arc<MergedRule>> {
         self.snapshot.destination_rules.lookup(&self.class.namespace, &self.class.labels, &self.snapshot.root_namespace(), service)
+    }
+
+    /// The virtual addresses of a service for the class: those of its own cluster, else the automatic ones if its agent
+    /// answers DNS with them, else those of any cluster (Istio's `GetAddressForProxy`).
+    pub fn addresses(&self, service: &Service) -> Vec<Cidr> {
+        let declared = service.addresses_in(&self.class.cluster);
+        if declared.is_empty() && self.class.dns_capture {
+            let usable = |address: &&IpAddr| match self.class.families {
+                IpFamilies::V4 => address.is_ipv4(),
+                IpFamilies::V6 => address.is_ipv6(),
+                IpFamilies::Dual => true,
+            };
+            return service.auto_addresses.iter().filter(usable).map(|address| Cidr::from(*address)).collect();
+        }
+        declared.to_vec()
     }
 
     /// The service with this host name that the class sees.

@@ -190,14 +190,14 @@ fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: &Ser
         return if RESERVED.contains(&port.number) { Vec::new() } else { vec![all()] };
     }
     let mut out = Vec::new();
-    for range in service.addresses_in(&view.class.cluster) {
+    for range in view.addresses(service) {
         if range.0.addr().is_unspecified() {
             continue;
         }
         if range.is_host() {
             out.push((Bind::ip(range.0.addr(), port.number), Reach::Own));
         } else {
-            out.push((bind_all(&wildcards, port.number), Reach::Range(*range)));
+            out.push((bind_all(&wildcards, port.number), Reach::Range(range)));
         }
     }
     if out.is_empty() && service.headless && service.provider == Provider::Kubernetes {

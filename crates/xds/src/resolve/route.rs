@@ -286,7 +286,7 @@ pub fn names<'a>(view: &View<'_>, egress: &'a [EgressListener]) -> BTreeMap<Rout
             if port.protocol.is_http() {
                 out.entry(RouteName::Port(port.number)).or_insert(listener);
             } else if port.protocol.is_unsupported() {
-                let own = listener.bind.is_empty() && service.addresses_in(&view.class.cluster).iter().any(|address| address.is_host());
+                let own = listener.bind.is_empty() && view.addresses(service).iter().any(|address| address.is_host());
                 let name = if own || service.headless {
                     RouteName::Service(service.key.hostname.clone(), port.number)
                 } else {
