@@ -157,8 +157,7 @@ impl Generator {
 
     /// What the class does not share: its inbound side and its listeners, or everything of a gateway's servers.
     fn own_rows(&mut self, snapshot: &Snapshot, key: &ClassKey, scope: Option<Arc<Scope>>) -> Collected {
-        let scope =
-            scope.unwrap_or_else(|| Arc::new(Scope::Router(MergedGateway::build(snapshot, &key.labels, &targets(key)))));
+        let scope = scope.unwrap_or_else(|| Arc::new(Scope::Router(MergedGateway::build(snapshot, &key.labels, &targets(key)))));
         let view = ClassView { snapshot, class: key, scope: &scope };
         let mut rows = Collected::default();
         for (name, body, origins) in resolve::inbound::clusters(&view) {
