@@ -12,7 +12,7 @@ const ADDRESSES: u32 = 255 * 255;
 pub fn automatic(namespace: &Namespace, hostname: &Hostname) -> Vec<IpAddr> {
     let hash = fnv1a(format!("{namespace}/{hostname}").as_bytes());
     let place = hash % ADDRESSES + 1;
-    let place = if place % 255 == 0 { place + 1 } else { place };
+    let place = if place.is_multiple_of(255) { place + 1 } else { place };
     let octet = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
     let (a, b) = (octet(place / 255), octet(place % 255));
     // Istio writes the two octets as hexadecimal digits one after the other, without zeros between them.

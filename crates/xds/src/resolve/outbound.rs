@@ -5,10 +5,11 @@ use crate::generate::Built;
 use base::{Address, Cidr, PortNumber, Protocol};
 use envoy::access_log::Reporter;
 use envoy::cluster::DnsCache;
-use envoy::filter::{http::dynamic_forward_proxy::dynamic_forward_proxy, order::HttpFilterPosition};
 use envoy::filter::network::tcp_proxy::TcpDestinations;
+use envoy::filter::{http::dynamic_forward_proxy::dynamic_forward_proxy, order::HttpFilterPosition};
 use envoy::listener::{
-    self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, ProxyOptions, VirtualOutboundInputs,
+    self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, ProxyOptions,
+    VirtualOutboundInputs,
 };
 use envoy::route::names;
 use istio_api::networking::sidecar::CaptureMode;
@@ -32,6 +33,19 @@ struct Draft {
     /// Where its HTTP chains look names up.
     caches: Vec<DnsCache>,
     origins: BTreeSet<base::ObjectRef>,
+    protocol: Option<Protocol>,
+}
+
+impl Draft {
+    /// Whether a port of this protocol may join. HTTP and TCP on one address are told apart by their first bytes, for which
+    /// a client of MongoDB or MySQL would wait in vain: the older service keeps the address (Istio's
+    /// `isConflictWithWellKnownPort`).
+    fn admits(&mut self, protocol: Protocol) -> bool {
+        let first = *self.protocol.get_or_insert(protocol);
+        let sort = |protocol: Protocol| (protocol.is_http(), protocol.is_unsupported());
+        let server_first = |protocol| matches!(protocol, Protocol::Mongo | Protocol::MySql);
+        sort(first) == sort(protocol) || !(server_first(first) || server_first(protocol))
+    }
 }
 
 /// All outbound listeners of the class.
@@ -119,18 +133,13 @@ fn policy(view: &View<'_>, scope: &SidecarScope) -> OutboundPolicy {
 }
 
 /// An egress listener with a port of its own: all services it sees stand behind this one address.
-fn explicit(
-    view: &View<'_>,
-    egress: &EgressListener,
-    port: PortNumber,
-    drafts: &mut BTreeMap<Bind, Draft>,
-    locked: &mut BTreeSet<PortNumber>,
-) {
-    let bind_to_port = egress.capture == CaptureMode::None
-        || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
+fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: &mut BTreeMap<Bind, Draft>, locked: &mut BTreeSet<Bind>) {
+    let bind_to_port = binds_to_port(view, egress);
     let (wildcards, loopbacks) = options::addresses(view.class.families);
     let Some(bind) = listener::sidecar_egress_bind(&egress.bind, port, bind_to_port, &wildcards, &loopbacks) else { return };
-    locked.insert(port);
+    if egress.services.is_empty() || !locked.insert(bind.clone()) {
+        return;
+    }
     let protocol = egress.port.as_ref().map_or(Protocol::Unsupported, |port| Protocol::parse(&port.protocol));
     let draft = drafts.entry(bind).or_default();
     draft.bind_to_port = bind_to_port;
@@ -148,28 +157,30 @@ fn explicit(
 }
 
 /// The listener without a port: one for each port of each service, at its address or at all.
-fn by_service(view: &View<'_>, egress: &EgressListener, drafts: &mut BTreeMap<Bind, Draft>, locked: &BTreeSet<PortNumber>) {
-    let bind_to_port = egress.capture == CaptureMode::None
-        || (egress.capture == CaptureMode::Default && view.class.interception == InterceptionMode::None);
+fn by_service(view: &View<'_>, egress: &EgressListener, drafts: &mut BTreeMap<Bind, Draft>, locked: &BTreeSet<Bind>) {
+    let bind_to_port = binds_to_port(view, egress);
     for service in &egress.services {
         if matches!(service.resolution, Resolution::Alias(_)) {
             continue;
         }
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp && !locked.contains(&port.number)) {
+        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
             if bind_to_port && view.class.unprivileged && port.number < 1024 {
                 continue;
             }
-            for (bind, reach) in binds(view, egress, service, port, bind_to_port) {
+            for (bind, reach) in binds(view, egress, service, port).into_iter().filter(|(bind, _)| !locked.contains(bind)) {
+                let route = sniffed_route(view, &bind, service, port);
                 let draft = drafts.entry(bind).or_default();
                 draft.bind_to_port = bind_to_port;
-                add(view, egress, service, port, &reach, draft);
+                if draft.admits(port.protocol) {
+                    add(view, egress, service, port, &reach, route, draft);
+                }
             }
         }
     }
 }
 
 /// Which destinations a chain is for.
-enum Reach {
+pub enum Reach {
     /// All that reach the listener.
     All,
     /// Addresses within a range, on a listener for all addresses.
@@ -178,8 +189,26 @@ enum Reach {
     Own,
 }
 
+/// Whether an egress listener has a socket of its own.
+fn binds_to_port(view: &View<'_>, egress: &EgressListener) -> bool {
+    let untouched = view.class.interception == InterceptionMode::None;
+    egress.capture == CaptureMode::None || (egress.capture == CaptureMode::Default && untouched)
+}
+
+/// The route configuration of a service whose protocol is sniffed: its own where it has an address of its own, that of
+/// the port where all services share one.
+pub fn sniffed_route(view: &View<'_>, bind: &Bind, service: &Service, port: &ServicePort) -> RouteName {
+    let (wildcards, _) = options::addresses(view.class.families);
+    if *bind == bind_all(&wildcards, port.number) {
+        RouteName::Port(port.number)
+    } else {
+        RouteName::Service(service.key.hostname.clone(), port.number)
+    }
+}
+
 /// Where a port of a service is listened for.
-fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: &ServicePort, bind_to_port: bool) -> Vec<(Bind, Reach)> {
+pub fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: &ServicePort) -> Vec<(Bind, Reach)> {
+    let bind_to_port = binds_to_port(view, egress);
     let (wildcards, loopbacks) = options::addresses(view.class.families);
     if bind_to_port || !egress.bind.is_empty() {
         let bind = listener::sidecar_egress_bind(&egress.bind, port.number, bind_to_port, &wildcards, &loopbacks);
@@ -223,7 +252,15 @@ fn headless(view: &View<'_>, service: &Service, port: &ServicePort) -> Vec<(Bind
 
 /// Adds a port's chains. Several HTTP ports are one chain, whose routes tell the services apart; TCP beside HTTP makes
 /// the listener look at the first bytes.
-fn add(view: &View<'_>, egress: &EgressListener, service: &Arc<Service>, port: &ServicePort, reach: &Reach, draft: &mut Draft) {
+fn add(
+    view: &View<'_>,
+    egress: &EgressListener,
+    service: &Arc<Service>,
+    port: &ServicePort,
+    reach: &Reach,
+    route: RouteName,
+    draft: &mut Draft,
+) {
     if port.protocol.is_http() {
         add_cache(view, service, draft);
         let chain = http(RouteName::Port(port.number).text(), port.protocol);
@@ -233,12 +270,8 @@ fn add(view: &View<'_>, egress: &EgressListener, service: &Arc<Service>, port: &
         return;
     }
     if port.protocol.is_unsupported() {
-        let name = if matches!(reach, Reach::Own) {
-            RouteName::Service(service.key.hostname.clone(), port.number)
-        } else {
-            RouteName::Port(port.number)
-        };
-        let chain = http(name.text(), port.protocol);
+        add_cache(view, service, draft);
+        let chain = http(route.text(), port.protocol);
         if !draft.chains.contains(&chain) {
             draft.chains.push(chain);
         }

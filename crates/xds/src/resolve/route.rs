@@ -3,7 +3,9 @@
 use super::{Scope, View, destination, domains, outbound};
 use base::{Hostname, ObjectRef, PortNumber, Protocol};
 use bytes::Bytes;
-use envoy::route::{self, DefaultRouteInputs, HttpRouteInputs, RouteClient, RouteConfigurationInputs, RouteDefaults, RouteSemantics, VirtualHostInputs};
+use envoy::route::{
+    self, DefaultRouteInputs, HttpRouteInputs, RouteClient, RouteConfigurationInputs, RouteDefaults, RouteSemantics, VirtualHostInputs,
+};
 use model::{EgressListener, MESH_GATEWAY, OutboundPolicy, VirtualService};
 use registry::{Resolution, Service, ServicePort};
 use std::{
@@ -77,13 +79,15 @@ pub fn sidecar(view: &View<'_>, listener: &EgressListener, name: &RouteName) -> 
         chunks.push(route::encode_virtual_host(&catch_all(view)));
     }
     let text = name.text();
-    let inputs = RouteConfigurationInputs { name: &text, ignore_port_in_host_matching: name.port(listener).is_some(), virtual_hosts: &chunks };
+    let inputs =
+        RouteConfigurationInputs { name: &text, ignore_port_in_host_matching: name.port(listener).is_some(), virtual_hosts: &chunks };
     (route::route_configuration(&inputs), origins.into_iter().collect())
 }
 
 /// Services by name, with those of their ports that are routed by HTTP rules: none for a service that only has opaque
 /// ports here, which is known all the same.
-type ServicesByHost = BTreeMap<Hostname, (Arc<Service>, Vec<PortNumber>)>;
+type ServicesByHost = BTreeMap<Hostname, ServiceRow>;
+type ServiceRow = (Arc<Service>, Vec<PortNumber>);
 
 /// The services that this route configuration is about.
 fn services_by_host(listener: &EgressListener, name: &RouteName) -> ServicesByHost {
@@ -110,7 +114,11 @@ fn services_by_host(listener: &EgressListener, name: &RouteName) -> ServicesByHo
 
 /// The services that `vs` rules here, named exactly or by the most specific wildcard of all rules, and its hosts that are
 /// no service (Istio's `separateVSHostsAndServices`).
-fn separate<'a>(services: &'a ServicesByHost, listener: &EgressListener, vs: &'a Arc<VirtualService>) -> (Vec<&'a (Arc<Service>, Vec<PortNumber>)>, Vec<&'a Hostname>) {
+fn separate<'a>(
+    services: &'a ServicesByHost,
+    listener: &EgressListener,
+    vs: &'a Arc<VirtualService>,
+) -> (Vec<&'a ServiceRow>, Vec<&'a Hostname>) {
     let (mut owned, mut foreign) = (Vec::new(), Vec::new());
     for host in &vs.hosts {
         if host.is_wildcard() {
@@ -201,7 +209,8 @@ pub fn routes(
         defaults: &defaults,
     };
     let (routes, _) = route::http_routes(&inputs);
-    (routes, vec![vs.origin.clone()])
+    let origins = std::iter::once(&vs.origin).chain(&vs.delegates).cloned().collect();
+    (routes, origins)
 }
 
 fn defaults(view: &View<'_>) -> RouteDefaults {
@@ -236,7 +245,9 @@ fn virtual_hosts(candidates: Vec<Candidate>, all_ports: bool, origins: &mut BTre
             continue;
         }
         let free = |domain: &String| {
-            (*domain == own || !exact.contains(domain)) && (!all_ports || candidate.port == 80 || has_port(domain)) && taken.insert(domain.to_lowercase())
+            (*domain == own || !exact.contains(domain))
+                && (!all_ports || candidate.port == 80 || has_port(domain))
+                && taken.insert(domain.to_lowercase())
         };
         let domains: Vec<String> = candidate.domains.into_iter().filter(free).collect();
         if domains.is_empty() {
@@ -286,13 +297,9 @@ pub fn names<'a>(view: &View<'_>, egress: &'a [EgressListener]) -> BTreeMap<Rout
             if port.protocol.is_http() {
                 out.entry(RouteName::Port(port.number)).or_insert(listener);
             } else if port.protocol.is_unsupported() {
-                let own = listener.bind.is_empty() && view.addresses(service).iter().any(|address| address.is_host());
-                let name = if own || service.headless {
-                    RouteName::Service(service.key.hostname.clone(), port.number)
-                } else {
-                    RouteName::Port(port.number)
-                };
-                out.entry(name).or_insert(listener);
+                for (bind, _) in outbound::binds(view, listener, service, port) {
+                    out.entry(outbound::sniffed_route(view, &bind, service, port)).or_insert(listener);
+                }
             }
         }
     }
