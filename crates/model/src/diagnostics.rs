@@ -1,20 +1,26 @@
 //! What users should know about their objects together: references that lead nowhere.
 
 use crate::Snapshot;
-use base::{Diagnostic, Hostname};
+use base::{Diagnostic, Hostname, ObjectRef};
+use std::collections::BTreeMap;
 
 /// Everything that is to be said about the snapshot.
 pub fn all(snapshot: &Snapshot) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     destinations(snapshot, &mut out);
     gateways(snapshot, &mut out);
+    out.extend(snapshot.virtual_services.0.iter().flat_map(|vs| vs.findings.iter().cloned()));
     out
 }
 
-/// A destination or subset that does not exist answers every request with 503 or 500.
+/// A destination or subset that does not exist answers every request with 503 or 500. What a delegate brings along is said
+/// of the delegate, where it is to be mended.
 fn destinations(snapshot: &Snapshot, out: &mut Vec<Diagnostic>) {
-    for vs in &snapshot.virtual_services.0 {
-        for destination in vs.destinations() {
+    let rows = &snapshot.virtual_services.0;
+    let delegates: BTreeMap<&ObjectRef, _> = rows.iter().filter(|vs| vs.is_delegate()).map(|vs| (&vs.origin, vs)).collect();
+    for vs in rows {
+        let brought: Vec<_> = vs.delegates.iter().filter_map(|name| delegates.get(name)).flat_map(|vs| vs.destinations()).collect();
+        for destination in vs.destinations().filter(|destination| !brought.contains(destination)) {
             let host = Hostname::new(&destination.host);
             let Some(service) = snapshot.service_named(&host, &vs.namespace) else {
                 let text = format!("the destination {host} is no service; declare it with a Service or ServiceEntry, or mend the name");

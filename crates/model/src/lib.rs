@@ -8,6 +8,7 @@
 
 mod alias;
 mod cluster_local;
+mod delegate;
 mod destination_rule;
 mod diagnostics;
 mod gateway;

@@ -95,6 +95,8 @@ impl Model {
         }
         let mut rows: Vec<_> = resolved.iter(cx).map(|(_, row)| row.clone()).collect();
         rows.sort_by(|a, b| (a.created, &a.name, &a.namespace).cmp(&(b.created, &b.name, &b.namespace)));
+        // Anew after any change of the kind: a delegate does not know its roots, and the sorting costs as much.
+        crate::delegate::merge(&mut rows);
         next.virtual_services = Arc::new(VirtualServices(rows));
     }
 }

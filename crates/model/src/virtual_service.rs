@@ -1,6 +1,6 @@
 //! VirtualServices with every name in full.
 
-use base::{Hostname, Namespace, ObjectRef, Visibility};
+use base::{Diagnostic, Hostname, Namespace, ObjectRef, Visibility};
 use istio_api::networking::virtual_service as api;
 use istio_api::{Metadata, Object};
 use std::{collections::BTreeSet, sync::Arc};
@@ -23,10 +23,14 @@ pub struct VirtualService {
     pub visibility: Visibility,
     /// The host names in full.
     pub hosts: Vec<Hostname>,
-    /// `mesh` and `namespace/name`; never empty.
+    /// `mesh` and `namespace/name`; empty only for a delegate, which is bound to nothing.
     pub gateways: BTreeSet<String>,
-    /// The rules, with destinations' and matches' names in full.
+    /// The rules, with destinations' and matches' names in full, and those of delegates in their place.
     pub spec: api::VirtualService,
+    /// The objects whose rules were put into `spec`.
+    pub delegates: Vec<ObjectRef>,
+    /// What is wrong between it and its delegates.
+    pub findings: Vec<Diagnostic>,
 }
 
 impl VirtualService {
@@ -34,7 +38,9 @@ impl VirtualService {
     pub fn resolve(object: &Object<api::VirtualService>, domain: &str, default_export_to: &[String]) -> Self {
         let (metadata, mut spec) = (&object.metadata, object.spec.clone());
         let namespace = metadata.namespace.as_str();
-        if spec.gateways.is_empty() {
+        if spec.hosts.is_empty() {
+            spec.gateways.clear();
+        } else if spec.gateways.is_empty() {
             spec.gateways.push(MESH_GATEWAY.to_string());
         }
         resolve_gateways(&mut spec.gateways, namespace);
@@ -52,7 +58,14 @@ impl VirtualService {
             hosts: spec.hosts.iter().map(Hostname::new).collect(),
             gateways: spec.gateways.iter().cloned().collect(),
             spec,
+            delegates: Vec::new(),
+            findings: Vec::new(),
         }
+    }
+
+    /// Whether its rules are for others to take in: it has no hosts.
+    pub fn is_delegate(&self) -> bool {
+        self.hosts.is_empty()
     }
 
     /// The rules of any kind lead to these destinations.
