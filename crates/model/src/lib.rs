@@ -27,6 +27,6 @@ pub use gateway::{GatewayPort, GatewayServer, MergedGateway};
 pub use model::Model;
 pub use peer_authentication::PeerAuthentications;
 pub use proxy::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits};
-pub use sidecar::{EgressListener, OutboundPolicy, SidecarScope};
+pub use sidecar::{EgressListener, OutboundPolicy, SidecarScope, select_sidecar};
 pub use snapshot::Snapshot;
 pub use virtual_service::{MESH_GATEWAY, VirtualService, VirtualServices};

@@ -53,7 +53,7 @@ pub struct SidecarScope {
 impl SidecarScope {
     /// The scope of a client. Cost: the number of services and rules that exist, times the listeners.
     pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels) -> Self {
-        let sidecar = select(snapshot, namespace, labels).cloned();
+        let sidecar = select_sidecar(snapshot, namespace, labels).cloned();
         let default = [IstioEgressListener { hosts: vec!["*/*".to_string()], ..Default::default() }];
         let declared = sidecar.as_ref().map(|object| object.spec.egress.as_slice()).filter(|egress| !egress.is_empty());
         let egress: Vec<_> = declared.unwrap_or(&default).iter().map(|listener| build(snapshot, namespace, listener)).collect();
@@ -73,8 +73,9 @@ impl SidecarScope {
     }
 }
 
-/// Those with a selector first, the oldest of them; then the one for the namespace; then that of the root namespace.
-pub fn select<'a>(snapshot: &'a Snapshot, namespace: &Namespace, labels: &Labels) -> Option<&'a Arc<Object<Sidecar>>> {
+/// The Sidecar of a workload: those with a selector first, the oldest of them; then the one for the namespace; then that
+/// of the root namespace.
+pub fn select_sidecar<'a>(snapshot: &'a Snapshot, namespace: &Namespace, labels: &Labels) -> Option<&'a Arc<Object<Sidecar>>> {
     let own = snapshot.sidecars.get(namespace).into_iter().flatten();
     let root = snapshot.sidecars.get(&snapshot.root_namespace()).into_iter().flatten();
     let selector = |object: &'a Arc<Object<Sidecar>>| object.spec.workload_selector.as_ref().map(|s| &s.labels).filter(|l| !l.is_empty());

@@ -38,7 +38,8 @@ pub struct ClassKey {
     pub targets: Vec<Target>,
     /// What the proxy's metrics call its workload.
     pub workload: WorkloadNames,
-    /// Own addresses, only where they matter: without capture, or if a headless service has one of them.
+    /// Own addresses, only where they matter: without capture, with a Sidecar's inbound listeners, or if a headless service
+    /// has one of them.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -89,7 +90,9 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
     targets.sort();
     targets.dedup();
     let own_headless = targets.iter().any(|target| is_headless(snapshot, target));
-    let addresses_matter = proxy.interception == InterceptionMode::None || own_headless;
+    // A Sidecar's inbound listeners are at the workload's own address, and may send to it.
+    let ingress = model::select_sidecar(snapshot, &proxy.namespace, &proxy.labels).is_some_and(|sidecar| !sidecar.spec.ingress.is_empty());
+    let addresses_matter = proxy.interception == InterceptionMode::None || own_headless || ingress;
     ClassKey {
         kind: proxy.kind,
         namespace: proxy.namespace.clone(),

@@ -11,15 +11,17 @@ use envoy::listener::{
     VirtualInboundInputs,
 };
 use envoy::route::{InboundRouteInputs, inbound_route_configuration, names};
-use envoy::tls::{self, DownstreamAlpn};
+use envoy::tls::{self, CredentialSource, DownstreamAlpn, ServerTlsInputs};
 use istio_api::mesh::mesh_config::InboundTrafficMode;
 use istio_api::networking::destination_rule::ConnectionPoolSettings;
+use istio_api::networking::gateway::ServerTlsMode;
 use istio_api::networking::sidecar::{CaptureMode, IstioIngressListener};
 use istio_api::security::peer_authentication;
 use model::{InterceptionMode, SidecarScope};
 use registry::Service;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use xds_api::Wire;
+use xds_api::envoy::config::core::v3::TransportSocket;
 
 /// One port of the workload.
 struct InboundPort<'a> {
@@ -82,7 +84,13 @@ fn of_ingress<'a>(ingress: &'a IstioIngressListener, services: &ByTarget<'a>) ->
     let port = ingress.port.as_ref()?;
     let target = PortNumber::try_from(port.number).ok().filter(|number| *number != 0)?;
     let own = services.get(&target).map(|rows| rows.iter().map(|(service, _)| *service).collect()).unwrap_or_default();
-    Some(InboundPort { target, service_port: target, protocol: Protocol::parse(&port.protocol), services: own, ingress: Some(ingress) })
+    let protocol = match (Protocol::parse(&port.protocol), &ingress.tls) {
+        // What is left when TLS ends at the listener.
+        (Protocol::Https, Some(_)) => Protocol::Http,
+        (Protocol::Tls, Some(_)) => Protocol::Tcp,
+        (protocol, _) => protocol,
+    };
+    Some(InboundPort { target, service_port: target, protocol, services: own, ingress: Some(ingress) })
 }
 
 /// The cluster of each port.
@@ -173,7 +181,9 @@ pub fn listeners(view: &View<'_>) -> Vec<Built> {
     if view.class.interception != InterceptionMode::None {
         let default = listener::names::VIRTUAL_INBOUND_PORT;
         let bind = outbound::bind_all(&wildcards, outbound::port_or(view.snapshot.mesh.proxy_inbound_listen_port, default));
-        let chains: Vec<_> = captured.iter().map(|port| chain(view, port, address_of(&bind, &wildcards))).collect();
+        let wildcard = address_of(&bind, &wildcards);
+        let address = |port: &InboundPort<'_>| port.ingress.map_or(wildcard, |_| address_of(&self::bind(view, port, &wildcards), &wildcards));
+        let chains: Vec<_> = captured.iter().map(|port| chain(view, port, address(port))).collect();
         let passthrough = passthrough(view);
         let inputs = VirtualInboundInputs {
             bind: &bind,
@@ -234,8 +244,25 @@ fn chain(view: &View<'_>, port: &InboundPort<'_>, address: IpAddr) -> InboundCha
         InboundProtocol::Tcp { protocol: port.protocol }
     };
     let mode = view.snapshot.peer_authentications.mode(&view.class.namespace, &view.class.labels, port.target);
-    let tls = InboundTls::Mutual(mutual_tls_mode(mode));
+    let custom = port.ingress.filter(|_| mode == peer_authentication::MutualTlsMode::Disable).and_then(|ingress| custom_tls(view, ingress));
+    let tls = custom.map_or(InboundTls::Mutual(mutual_tls_mode(mode)), InboundTls::Custom);
     InboundChainInputs { address, port: port.target, protocol, tls, destinations: TcpDestinations::cluster(cluster), metadata: None }
+}
+
+/// The TLS that a Sidecar's inbound listener ends itself, which needs mutual TLS to be off there. (Istio does so only with
+/// `ENABLE_TLS_ON_SIDECAR_INGRESS`, and otherwise takes no notice of what the user has written.)
+fn custom_tls(view: &View<'_>, ingress: &IstioIngressListener) -> Option<TransportSocket> {
+    let settings = ingress.tls.as_ref()?;
+    let defaults = view.snapshot.mesh.tls_defaults.as_ref();
+    let inputs = ServerTlsInputs { settings, alpn: DownstreamAlpn::Http, defaults, credentials: CredentialSource::default() };
+    let mut context = tls::gateway_server_tls(&inputs)?;
+    if view.class.certificates == model::Certificates::None {
+        if settings.mode == ServerTlsMode::IstioMutual {
+            return None;
+        }
+        tls::read_files(&mut context, settings);
+    }
+    Some(tls::downstream_transport_socket(&context))
 }
 
 fn passthrough(view: &View<'_>) -> InboundPassthrough {
