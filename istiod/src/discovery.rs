@@ -62,9 +62,9 @@ impl Discovery for Front {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let (reply, view) = oneshot::channel();
             let guard = Guard { id, proxies: self.proxies.clone() };
-            let gone = |_| ConnectError::NotReady("the control plane is going down".to_string());
-            self.proxies.send(ProxyEvent::Connected { id, traits: Box::new(traits), reply }).map_err(|error| gone(drop(error)))?;
-            let view = view.await.map_err(|error| gone(drop(error)))?;
+            let gone = || ConnectError::NotReady("the control plane is going down".to_string());
+            self.proxies.send(ProxyEvent::Connected { id, traits: Box::new(traits), reply }).map_err(|_| gone())?;
+            let view = view.await.map_err(|_| gone())?;
             Ok(Subscription { view, guard: Box::new(guard) })
         })
     }

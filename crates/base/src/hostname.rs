@@ -74,7 +74,10 @@ impl Hostname {
     /// Orders the most specific first: exact names before wildcards, longer before shorter, then by the alphabet
     /// (Istio's `MoreSpecific`).
     pub fn specificity(&self, other: &Hostname) -> Ordering {
-        self.is_wildcard().cmp(&other.is_wildcard()).then_with(|| other.folded.len().cmp(&self.folded.len())).then_with(|| self.folded.cmp(&other.folded))
+        self.is_wildcard()
+            .cmp(&other.is_wildcard())
+            .then_with(|| other.folded.len().cmp(&self.folded.len()))
+            .then_with(|| self.folded.cmp(&other.folded))
     }
 }
 

@@ -9,5 +9,5 @@ pub mod cluster;
 pub mod endpoint;
 pub mod filter;
 pub mod listener;
-pub mod tls;
 pub mod route;
+pub mod tls;

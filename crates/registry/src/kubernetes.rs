@@ -78,7 +78,9 @@ fn port(port: &api::ServicePort) -> Option<ServicePort> {
         name: Arc::from(port.name.as_str()),
         protocol: Protocol::of_service_port(number, &port.name, &port.protocol, port.app_protocol.as_deref()),
         target: match &port.target_port {
-            Some(IntOrString::Int(target)) => TargetPort::Number(PortNumber::try_from(*target).ok().filter(|target| *target != 0).unwrap_or(number)),
+            Some(IntOrString::Int(target)) => {
+                TargetPort::Number(PortNumber::try_from(*target).ok().filter(|target| *target != 0).unwrap_or(number))
+            }
             Some(IntOrString::String(name)) => TargetPort::Name(Arc::from(name.as_str())),
             None => TargetPort::Number(number),
         },

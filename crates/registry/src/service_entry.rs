@@ -93,7 +93,15 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
         for (key, entry) in namespace_rows(&store.workload_entries, &object.metadata) {
             let workload = Arc::new(workload::of_entry(store, &key.cluster, &entry.metadata, &entry.spec));
             if selector.selects(&workload.labels) {
-                push(&mut out, spec, &Address::parse(&entry.spec.address), &entry.spec.ports, entry.spec.weight, Health::Unknown, &workload);
+                push(
+                    &mut out,
+                    spec,
+                    &Address::parse(&entry.spec.address),
+                    &entry.spec.ports,
+                    entry.spec.weight,
+                    Health::Unknown,
+                    &workload,
+                );
             }
         }
         for (key, pod) in namespace_rows(&store.pods, &object.metadata) {

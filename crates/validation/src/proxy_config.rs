@@ -15,7 +15,9 @@ pub(crate) fn validate(report: &mut Report, config: &ProxyConfig) {
     if let Some(image) = &config.image
         && !matches!(image.image_type.as_str(), "" | "default" | "debug" | "distroless")
     {
-        report
-            .warning(&at.key("image").key("imageType"), format!("imageType {:?} is not one of default, debug, distroless", image.image_type));
+        report.warning(
+            &at.key("image").key("imageType"),
+            format!("imageType {:?} is not one of default, debug, distroless", image.image_type),
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! The clusters with fixed names that every proxy has.
 
 use super::connection_pool::{self, circuit_breakers, unlimited};
+use super::dns_cache::DnsCache;
 use super::draft::ClusterDraft;
 use super::inputs::{ClusterMeshDefaults, IpFamilies};
 use super::metadata;
-use super::dns_cache::DnsCache;
 use super::outbound::dynamic_forward_proxy;
 use crate::tls;
 use istio_api::Duration;
@@ -93,8 +93,7 @@ pub fn inbound_passthrough_cluster(mesh: &ClusterMeshDefaults, pool: Option<&Con
 pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies) -> Cluster {
     let mut draft = passthrough(DYNAMIC_DNS_CLUSTER, mesh, None);
     draft.cluster.alt_stat_name = format!("{DYNAMIC_DNS_CLUSTER};");
-    draft.cluster.cluster_discovery_type =
-        Some(dynamic_forward_proxy(&DnsCache::allow_any(families), true));
+    draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&DnsCache::allow_any(families), true));
     draft.finish()
 }
 
