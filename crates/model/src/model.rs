@@ -79,6 +79,7 @@ impl Model {
         if changes.mesh || !services.services.is_empty() || selecting.iter().any(|changed| !changed.is_empty()) {
             next.selecting_labels = Arc::new(selecting_labels(next));
             next.locality_matters = locality_matters(next);
+            next.node_matters = node_matters(next);
         }
     }
 
@@ -130,6 +131,21 @@ fn locality_matters(snapshot: &Snapshot) -> bool {
     of_mesh
         || snapshot.services_by_age.iter().any(|service| service.traffic_distribution.is_some())
         || snapshot.destination_rules.iter().any(of_rule)
+}
+
+/// Whether endpoints can depend on the client's node: a Service that stays on it or prefers it, or a failover priority that
+/// names it.
+fn node_matters(snapshot: &Snapshot) -> bool {
+    let near = |service: &Arc<registry::Service>| service.node_local || service.traffic_distribution.as_deref() == Some("PreferSameNode");
+    let by_node = |policy: &TrafficPolicy| {
+        let settings = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
+        settings.is_some_and(|setting| setting.failover_priority.iter().any(|key| key.starts_with("kubernetes.io/hostname")))
+    };
+    snapshot.services_by_age.iter().any(near)
+        || snapshot.destination_rules.iter().any(|rule| {
+            let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+            rule.spec.traffic_policy.iter().chain(subsets).any(by_node)
+        })
 }
 
 /// The keys of labels by which any object tells proxies apart.

@@ -68,8 +68,9 @@ impl PeerAuthentications {
     }
 
     fn without_selector(&self, namespace: &Namespace) -> Option<MutualTlsMode> {
-        let rows = self.by_namespace.get(namespace).into_iter().flatten();
-        rows.filter(|policy| !has_selector(policy)).find_map(|policy| mode_of(policy))
+        let mut rows = self.by_namespace.get(namespace).into_iter().flatten();
+        // The oldest alone counts, even if it leaves the mode to the next level.
+        rows.find(|policy| !has_selector(policy)).and_then(|policy| mode_of(policy))
     }
 }
 

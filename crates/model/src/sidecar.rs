@@ -1,7 +1,7 @@
 //! What a sidecar proxy sees: the services and rules of each of its outbound listeners.
 
 use crate::{MESH_GATEWAY, Snapshot, VirtualService, snapshot::port_number};
-use base::{Hostname, Labels, Namespace, PortNumber};
+use base::{Hostname, Labels, Namespace, PortNumber, Protocol};
 use istio_api::Object;
 use istio_api::mesh::mesh_config;
 use istio_api::networking::sidecar::{CaptureMode, IstioEgressListener, OutboundTrafficMode, Sidecar, SidecarPort};
@@ -135,7 +135,9 @@ fn build(snapshot: &Snapshot, namespace: &Namespace, listener: &IstioEgressListe
         let hits = |exclude| imports.iter().any(|i| i.exclude == exclude && i.covers_namespace(owner) && matches(&i.host));
         hits(false) && !hits(true)
     };
-    let port = listener.port.as_ref().and_then(|port| port_number(port.number));
+    // An explicit proxy serves all ports.
+    let own_port = listener.port.as_ref().filter(|port| Protocol::parse(&port.protocol) != Protocol::HttpProxy);
+    let port = own_port.and_then(|port| port_number(port.number));
     let visible = snapshot.services_by_age.iter().filter(|service| {
         service.visibility.allows(namespace)
             && serves(service, port)

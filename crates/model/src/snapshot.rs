@@ -49,9 +49,16 @@ pub struct Snapshot {
     pub selecting_labels: Arc<BTreeSet<String>>,
     /// Whether anything prefers endpoints by locality: if not, proxies of all localities are alike.
     pub locality_matters: bool,
+    /// Whether anything prefers endpoints of the client's node.
+    pub node_matters: bool,
 }
 
 impl Snapshot {
+    /// What tells proxies apart beside their kind and place: the keys of labels, and whether localities and nodes count.
+    pub fn told_apart_by(&self) -> (Arc<BTreeSet<String>>, bool, bool) {
+        (self.selecting_labels.clone(), self.locality_matters, self.node_matters)
+    }
+
     /// The namespace of mesh-wide objects.
     pub fn root_namespace(&self) -> Namespace {
         Namespace::new(&self.mesh.root_namespace)

@@ -20,6 +20,8 @@ pub struct ClassKey {
     pub cluster: ClusterId,
     /// The priorities of endpoints; empty where nothing looks at it.
     pub locality: Locality,
+    /// Services that stay on the node, where there are any.
+    pub node: Arc<str>,
     /// Families of listeners and DNS look-ups.
     pub families: IpFamilies,
     /// Bind addresses.
@@ -100,6 +102,7 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         labels: selecting(&proxy.labels, snapshot),
         cluster: proxy.cluster.clone(),
         locality: if snapshot.locality_matters { proxy.locality.clone() } else { Locality::default() },
+        node: if snapshot.node_matters { proxy.node.clone() } else { Arc::default() },
         families: proxy.ip_families(),
         interception: proxy.interception,
         certificates: proxy.certificates,

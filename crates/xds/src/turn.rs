@@ -122,10 +122,10 @@ impl State {
         // Services and endpoints: those that the batch touches.
         let services = self.registry.advance(&self.store, &changes);
         // Rules and indexes: the kinds that the batch touches.
-        let labels_before = (self.snapshot().selecting_labels.clone(), self.snapshot().locality_matters);
+        let labels_before = self.snapshot().told_apart_by();
         self.model.advance(&self.store, &changes, &self.registry, &services);
         // Proxies into classes: those that come, go, or serve other services than before; all if other labels select.
-        let same_labels = labels_before == (self.snapshot().selecting_labels.clone(), self.snapshot().locality_matters);
+        let same_labels = labels_before == self.snapshot().told_apart_by();
         let moved = self.assign(connected, disconnected, &services, same_labels);
         // Resources: of the touched services if only endpoints changed, else of every class.
         let generated = match self.reach(&changes, &services) {

@@ -46,21 +46,24 @@ pub struct EndpointClient {
     pub labels: Labels,
     /// Its cluster, for services that stay within one.
     pub cluster: ClusterId,
+    /// Its node, for services that stay on one or prefer it.
+    pub node: Arc<str>,
 }
 
 impl EndpointClient {
     /// Keeps only what the cluster looks at.
     pub fn of(spec: &EndpointSpec, class: &ClassKey) -> Self {
         let cluster = if spec.cluster_local { class.cluster.clone() } else { ClusterId::default() };
+        let node = if spec.node_local || spec.locality.is_some() { class.node.clone() } else { Arc::default() };
         match spec.locality {
-            Some(_) => Self { locality: class.locality.clone(), labels: class.labels.clone(), cluster },
-            None => Self { cluster, ..Self::default() },
+            Some(_) => Self { locality: class.locality.clone(), labels: class.labels.clone(), cluster, node },
+            None => Self { cluster, node, ..Self::default() },
         }
     }
 
     /// Keeps everything, for endpoints of more than one cluster.
     pub fn whole(class: &ClassKey) -> Self {
-        Self { locality: class.locality.clone(), labels: class.labels.clone(), cluster: class.cluster.clone() }
+        Self { locality: class.locality.clone(), labels: class.labels.clone(), cluster: class.cluster.clone(), node: class.node.clone() }
     }
 }
 
@@ -76,14 +79,15 @@ pub fn groups(spec: &EndpointSpec, endpoints: &[Endpoint], client: &EndpointClie
     let encoded = members.map(|endpoint| (endpoint.workload.locality.clone(), encode(endpoint, spec.mutual_tls)));
     let groups = endpoint::group_by_locality(encoded);
     let Some(policy) = &spec.locality else { return groups };
-    let labels = with_topology(&client.labels, &client.locality, &NetworkId::default(), "");
+    let labels = with_topology(&client.labels, &client.locality, &NetworkId::default(), &client.node);
     let client = LocalityClient { locality: &client.locality, labels: &labels };
     endpoint::apply_locality_policy(&client, policy, spec.outlier_detection, groups)
 }
 
 fn belongs(spec: &EndpointSpec, endpoint: &Endpoint, client: &EndpointClient) -> bool {
     let wanted = endpoint.serves(&spec.port_name, spec.port_number) && endpoint.workload.labels.contain(&spec.subset);
-    let near = !spec.cluster_local || endpoint.workload.cluster == client.cluster;
+    let near =
+        (!spec.cluster_local || endpoint.workload.cluster == client.cluster) && (!spec.node_local || endpoint.workload.node == client.node);
     wanted && near && (spec.unhealthy || endpoint.health != Health::Unhealthy)
 }
 

@@ -61,12 +61,15 @@ fn configuration(view: &View<'_>, port: &GatewayPort, name: &str, servers: &[&Ga
                 origins.extend(from);
                 let row = hosts.entry(host).or_insert(Host { port: server.declared_port, routes: Vec::new(), https_redirect: redirect });
                 row.routes.extend(routes);
+                row.https_redirect |= redirect;
             }
         }
         if redirect {
             // A server that only redirects needs no rule.
             for (_, host) in &server.hosts {
-                hosts.entry(host.clone()).or_insert(Host { port: server.declared_port, routes: Vec::new(), https_redirect: true });
+                let row =
+                    hosts.entry(host.clone()).or_insert(Host { port: server.declared_port, routes: Vec::new(), https_redirect: true });
+                row.https_redirect = true;
             }
         }
     }

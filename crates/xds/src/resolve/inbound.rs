@@ -182,7 +182,8 @@ pub fn listeners(view: &View<'_>) -> Vec<Built> {
         let default = listener::names::VIRTUAL_INBOUND_PORT;
         let bind = outbound::bind_all(&wildcards, outbound::port_or(view.snapshot.mesh.proxy_inbound_listen_port, default));
         let wildcard = address_of(&bind, &wildcards);
-        let address = |port: &InboundPort<'_>| port.ingress.map_or(wildcard, |_| address_of(&self::bind(view, port, &wildcards), &wildcards));
+        let address =
+            |port: &InboundPort<'_>| port.ingress.map_or(wildcard, |_| address_of(&self::bind(view, port, &wildcards), &wildcards));
         let chains: Vec<_> = captured.iter().map(|port| chain(view, port, address(port))).collect();
         let passthrough = passthrough(view);
         let inputs = VirtualInboundInputs {

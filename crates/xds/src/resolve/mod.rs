@@ -9,6 +9,7 @@ pub mod domains;
 pub mod endpoint;
 pub mod gateway;
 pub mod inbound;
+pub mod opaque;
 pub mod options;
 pub mod outbound;
 pub mod route;

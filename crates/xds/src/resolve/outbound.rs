@@ -1,11 +1,10 @@
 //! A sidecar's outbound listeners: which services share an address and port, and what becomes of conflicts.
 
-use super::{View, cluster, options, route, route::RouteName, tcp};
+use super::{View, cluster, opaque, options, route, route::RouteName};
 use crate::generate::Built;
 use base::{Address, Cidr, PortNumber, Protocol};
 use envoy::access_log::Reporter;
 use envoy::cluster::DnsCache;
-use envoy::filter::network::tcp_proxy::TcpDestinations;
 use envoy::filter::{http::dynamic_forward_proxy::dynamic_forward_proxy, order::HttpFilterPosition};
 use envoy::listener::{
     self, Bind, OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, OutboundPolicy, ProxyOptions,
@@ -13,7 +12,7 @@ use envoy::listener::{
 };
 use envoy::route::names;
 use istio_api::networking::sidecar::CaptureMode;
-use model::{EgressListener, InterceptionMode, MESH_GATEWAY, SidecarScope, VirtualService};
+use model::{EgressListener, InterceptionMode, SidecarScope};
 use registry::{Provider, Resolution, Service, ServicePort};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -150,7 +149,7 @@ fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: 
     }
     for service in &egress.services {
         let Some(own) = service.port(port).or_else(|| service.ports.first()) else { continue };
-        let chains = tcp_chains(view, egress, service, own, protocol, &Reach::All);
+        let chains = opaque::chains(view, egress, service, own, protocol, &Reach::All);
         draft.origins.insert(service.origin.clone());
         draft.chains.extend(chains);
     }
@@ -277,7 +276,7 @@ fn add(
         }
     }
     draft.origins.insert(service.origin.clone());
-    draft.chains.extend(tcp_chains(view, egress, service, port, port.protocol, reach));
+    draft.chains.extend(opaque::chains(view, egress, service, port, port.protocol, reach));
 }
 
 /// Services whose names are looked up request by request need a filter that does it.
@@ -291,87 +290,4 @@ fn add_cache(view: &View<'_>, service: &Service, draft: &mut Draft) {
 fn http(route: String, protocol: Protocol) -> OutboundChain {
     let action = OutboundAction::Http { route, grpc_web: protocol == Protocol::GrpcWeb, http_proxy: protocol == Protocol::HttpProxy };
     OutboundChain { action, metadata: None }
-}
-
-/// The chains of a TCP or TLS port: those of the rules for its host, else one to its own cluster.
-fn tcp_chains(
-    view: &View<'_>,
-    egress: &EgressListener,
-    service: &Service,
-    port: &ServicePort,
-    protocol: Protocol,
-    reach: &Reach,
-) -> Vec<OutboundChain> {
-    let client =
-        tcp::Client { labels: &view.class.labels, namespace: view.class.namespace.as_str(), gateway: MESH_GATEWAY, port: port.number };
-    let range: Vec<Cidr> = match reach {
-        Reach::Range(range) => vec![*range],
-        _ => Vec::new(),
-    };
-    let rules = egress.virtual_services.iter().filter(|vs| vs.hosts.iter().any(|host| service.key.hostname.subset_of(host)));
-    let mut chains: Vec<OutboundAction> = Vec::new();
-    for vs in rules {
-        if protocol.is_tls() {
-            tls_rules(view, vs, &client, &range, &mut chains);
-        }
-        if chains.is_empty() || !protocol.is_tls() {
-            tcp_rules(view, vs, &client, &range, protocol, &mut chains);
-        }
-    }
-    if chains.is_empty() {
-        let cluster = names::outbound_cluster(port.number, "", service.key.hostname.as_str());
-        let mut destinations = tcp::to_service(view, &service.key.hostname, port.number, "", cluster);
-        let by_name = service.resolution == Resolution::DynamicDns;
-        if protocol.is_tls() && by_name {
-            let cache = DnsCache::of_service(&service.key.hostname, cluster::families(view.class.families));
-            destinations.sni_resolution = Some((cache, port.number));
-        }
-        chains.push(match (protocol.is_tls(), reach) {
-            (true, reach) if by_name || !matches!(reach, Reach::Own) => {
-                let aliases = view.snapshot.aliases.of(&service.key.hostname);
-                let server_names = std::iter::once(&service.key.hostname).chain(aliases).map(ToString::to_string).collect();
-                OutboundAction::Tls { server_names, subnets: range, destinations }
-            }
-            _ => OutboundAction::Tcp { subnets: range, destinations, protocol },
-        });
-    }
-    chains.into_iter().map(|action| OutboundChain { action, metadata: None }).collect()
-}
-
-fn tls_rules(view: &View<'_>, vs: &Arc<VirtualService>, client: &tcp::Client<'_>, range: &[Cidr], chains: &mut Vec<OutboundAction>) {
-    for rule in &vs.spec.tls {
-        for tls in rule.matches.iter().filter(|tls| tcp::tls_holds(tls, client)) {
-            let subnets = if tls.destination_subnets.is_empty() { range.to_vec() } else { tcp::subnets(&tls.destination_subnets) };
-            let destinations = tcp::destinations(view, vs, &rule.route, client.port);
-            chains.push(OutboundAction::Tls { server_names: tls.sni_hosts.clone(), subnets, destinations });
-        }
-    }
-}
-
-/// The first rule that needs no address takes everything, so that nothing after it is reached.
-fn tcp_rules(
-    view: &View<'_>,
-    vs: &Arc<VirtualService>,
-    client: &tcp::Client<'_>,
-    range: &[Cidr],
-    protocol: Protocol,
-    chains: &mut Vec<OutboundAction>,
-) {
-    let push = |chains: &mut Vec<OutboundAction>, subnets: Vec<Cidr>, destinations: TcpDestinations| {
-        chains.push(OutboundAction::Tcp { subnets, destinations, protocol });
-    };
-    for rule in &vs.spec.tcp {
-        let destinations = tcp::destinations(view, vs, &rule.route, client.port);
-        if rule.matches.is_empty() {
-            push(chains, range.to_vec(), destinations);
-            return;
-        }
-        for tcp in rule.matches.iter().filter(|tcp| tcp::tcp_holds(tcp, client)) {
-            if tcp.destination_subnets.is_empty() {
-                push(chains, range.to_vec(), destinations);
-                return;
-            }
-            push(chains, tcp::subnets(&tcp.destination_subnets), destinations.clone());
-        }
-    }
 }

@@ -62,24 +62,38 @@ pub fn subnets(texts: &[String]) -> Vec<Cidr> {
 pub fn destinations(view: &View<'_>, vs: &VirtualService, routes: &[RouteDestination], listener_port: PortNumber) -> TcpDestinations {
     let known = destination::of_virtual_service(view, vs, listener_port);
     let pairs = routes.iter().filter_map(|route| Some((route.destination.as_ref()?, route.weight)));
-    let clusters: Vec<(String, u32)> = pairs
-        .map(|(destination, weight)| (cluster_name(&known, destination, listener_port), u32::try_from(weight).unwrap_or_default()))
+    let resolved: Vec<(Resolved<'_>, u32)> = pairs
+        .map(|(destination, weight)| (resolve(&known, destination, listener_port), u32::try_from(weight).unwrap_or_default()))
         .collect();
-    match (clusters.as_slice(), routes.first().and_then(|route| route.destination.as_ref())) {
-        ([(name, _)], Some(only)) => {
-            let port = only.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok()).unwrap_or(listener_port);
-            to_service(view, &Hostname::new(&only.host), port, &only.subset, name.clone())
-        }
-        _ => TcpDestinations { stat_prefix: format!("{}.{}", vs.name, vs.namespace), clusters, ..TcpDestinations::default() },
+    if let [(only, _)] = resolved.as_slice() {
+        return to_service(view, &Hostname::new(only.host), only.port, only.subset, only.cluster());
+    }
+    let clusters = resolved.iter().map(|(destination, weight)| (destination.cluster(), *weight)).collect();
+    TcpDestinations { stat_prefix: format!("{}.{}", vs.name, vs.namespace), clusters, ..TcpDestinations::default() }
+}
+
+/// A destination with everything that its cluster's name is made of.
+struct Resolved<'a> {
+    host: &'a str,
+    subset: &'a str,
+    port: PortNumber,
+}
+
+impl Resolved<'_> {
+    fn cluster(&self) -> String {
+        names::outbound_cluster(self.port, self.subset, self.host)
     }
 }
 
-fn cluster_name(known: &envoy::route::Destinations, destination: &Destination, listener_port: PortNumber) -> String {
+/// Without a port, the service's only port or that of the listener.
+fn resolve<'a>(known: &'a envoy::route::Destinations, destination: &'a Destination, listener_port: PortNumber) -> Resolved<'a> {
     let row = known.get(&envoy::route::DestinationKey::of(destination));
     let wanted = destination.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok());
-    let port = wanted.or_else(|| row.and_then(|row| row.only_port)).unwrap_or(listener_port);
-    let host = row.map_or(destination.host.as_str(), |row| row.hostname.as_str());
-    names::outbound_cluster(port, &destination.subset, host)
+    Resolved {
+        host: row.map_or(destination.host.as_str(), |row| row.hostname.as_str()),
+        subset: &destination.subset,
+        port: wanted.or_else(|| row.and_then(|row| row.only_port)).unwrap_or(listener_port),
+    }
 }
 
 /// One cluster, with the limits that its DestinationRule sets for connections.
