@@ -136,6 +136,7 @@ fn gateway_listeners(certificates: &Certificates) -> Vec<Listener> {
     let forwarded = GatewayAction::Tcp { subnets: Vec::new(), destinations: weighted(), protocol: Protocol::Tls };
     let chain = |names: &[&str], tls: bool, action: GatewayAction| GatewayChain {
         server_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        mesh_traffic: false,
         transport_socket: tls.then(|| http.clone()),
         action,
         metadata: None,

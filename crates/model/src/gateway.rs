@@ -32,6 +32,11 @@ impl GatewayServer {
         self.protocol.is_tls() && !matches!(mode, None | Some(ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough))
     }
 
+    /// Whether it passes mutual TLS of the mesh through to the cluster that the server name names (AUTO_PASSTHROUGH).
+    pub fn passes_by_name(&self) -> bool {
+        self.protocol.is_tls() && self.server.tls.as_ref().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough)
+    }
+
     /// Whether HTTP rules route its requests: plain HTTP, or HTTPS that ends here.
     pub fn is_http(&self) -> bool {
         self.protocol.is_http() || (self.protocol == Protocol::Https && self.terminates_tls())
@@ -81,6 +86,11 @@ impl MergedGateway {
         }
         merged
     }
+}
+
+/// Whether any server of a Gateway is AUTO_PASSTHROUGH.
+pub(crate) fn passes_by_name(gateway: &Gateway) -> bool {
+    gateway.servers.iter().any(|server| server.tls.as_ref().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough))
 }
 
 /// On a Gateway: the Services by whose workloads it is served, in place of a selector; comma-separated host names.

@@ -62,6 +62,8 @@ impl Model {
         }
         if !changes.gateways.is_empty() {
             next.gateways = Arc::new(by_age(&store.gateways));
+            let passing = next.gateways.iter().filter(|gateway| crate::gateway::passes_by_name(&gateway.spec));
+            next.passing_gateways = Arc::new(passing.cloned().collect());
         }
         if !changes.sidecars.is_empty() {
             let mut sidecars: BTreeMap<Namespace, Vec<_>> = BTreeMap::new();

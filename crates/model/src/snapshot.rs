@@ -1,7 +1,7 @@
 //! One consistent cut of everything that configuration is made from.
 
 use crate::{Aliases, ClusterLocal, DestinationRules, PeerAuthentications, VirtualServices};
-use base::{DomainSuffix, Namespace, PortNumber};
+use base::{DomainSuffix, Labels, Namespace, PortNumber};
 use config::Key;
 use incremental::{Cx, Table};
 use istio_api::Object;
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub destination_rules: Arc<DestinationRules>,
     /// The oldest first.
     pub gateways: Arc<Vec<Arc<Object<Gateway>>>>,
+    /// Those of them that have a server of mode AUTO_PASSTHROUGH.
+    pub passing_gateways: Arc<Vec<Arc<Object<Gateway>>>>,
     /// By namespace, the oldest first.
     pub sidecars: Arc<BTreeMap<Namespace, Vec<Arc<Object<Sidecar>>>>>,
     /// Indexed.
@@ -62,6 +64,11 @@ impl Snapshot {
     /// The namespace of mesh-wide objects.
     pub fn root_namespace(&self) -> Namespace {
         Namespace::new(&self.mesh.root_namespace)
+    }
+
+    /// Whether a gateway with these labels passes mutual TLS through by the server's name (AUTO_PASSTHROUGH).
+    pub fn passes_by_name(&self, labels: &Labels) -> bool {
+        self.passing_gateways.iter().any(|gateway| labels.contain(&gateway.spec.selector))
     }
 
     /// The endpoints of a service, an empty slice if there are none.

@@ -39,6 +39,8 @@ pub enum GatewayAction {
 pub struct GatewayChain {
     /// The server names of TLS; none, or `*` among them, is all. Empty for plain text.
     pub server_names: Vec<String>,
+    /// Only mutual TLS of the mesh (AUTO_PASSTHROUGH): whoever else knows the names must not come in unchecked.
+    pub mesh_traffic: bool,
     /// TLS that ends here; `None` for plain text and for TLS that is passed through.
     pub transport_socket: Option<TransportSocket>,
     /// What it does.
@@ -88,8 +90,12 @@ fn filter_chain(inputs: &GatewayListenerInputs<'_>, chain: &GatewayChain) -> Fil
         GatewayAction::Http { .. } => &[],
         GatewayAction::Tcp { subnets, .. } => subnets,
     };
+    let mut filter_chain_match = chain_match::destination(&chain.server_names, subnets);
+    if chain.mesh_traffic {
+        filter_chain_match.get_or_insert_default().application_protocols = chain_match::owned(chain_match::ISTIO_PROTOCOLS);
+    }
     bounded_chain(FilterChain {
-        filter_chain_match: chain_match::destination(&chain.server_names, subnets),
+        filter_chain_match,
         transport_socket: chain.transport_socket.clone(),
         filters: filters(inputs, &chain.action),
         metadata: chain.metadata.clone(),

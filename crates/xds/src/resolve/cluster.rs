@@ -1,7 +1,7 @@
 //! The clusters of one service: one for each port, and for each subset of its rule.
 
 use super::{
-    Scope, View, endpoint as eds,
+    Scope, View, auto_passthrough, endpoint as eds,
     endpoint::{EndpointClient, EndpointSpec},
 };
 use crate::generate::{Built, ServiceClusters};
@@ -34,6 +34,8 @@ pub struct ClusterTraits {
     disabled: bool,
     /// Whether the service stays within a cluster.
     cluster_local: bool,
+    /// Whether clusters are needed that pass mutual TLS through by its server name.
+    by_name: bool,
     /// The client, where the endpoints stand in the clusters.
     client: Option<EndpointClient>,
 }
@@ -56,6 +58,9 @@ impl ClusterTraits {
             auto_mtls,
             disabled,
             cluster_local: view.snapshot.cluster_local.contains(&service.key.hostname),
+            by_name: class.kind == ProxyKind::Router
+                && auto_passthrough::is_reachable(service)
+                && view.snapshot.passes_by_name(&class.labels),
             client: carries_endpoints(service).then(|| EndpointClient::whole(class)),
         }
     }
@@ -116,10 +121,22 @@ pub fn of_service(view: &View<'_>, service: &Arc<Service>, rule: Option<&Arc<Mer
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         let subsets = rule.into_iter().flat_map(|rule| &rule.spec.subsets).map(Some);
         for subset in std::iter::once(None).chain(subsets) {
-            one.cluster(port, subset, interner, &mut out);
+            one.cluster(port, subset, Use::Call, interner, &mut out);
+            if one.traits.by_name {
+                one.cluster(port, subset, Use::PassThrough, interner, &mut out);
+            }
         }
     }
     out
+}
+
+/// What a cluster is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// The proxy's own connections.
+    Call,
+    /// Mutual TLS between others, which is not opened: only endpoints that take it count (Istio's SNI-DNAT clusters).
+    PassThrough,
 }
 
 /// What all clusters of one service have in common.
@@ -155,14 +172,20 @@ impl<'a> OneService<'a> {
         }
     }
 
-    fn cluster(&self, port: &ServicePort, subset: Option<&Subset>, interner: &mut Interner, out: &mut ServiceClusters) {
+    fn cluster(&self, port: &ServicePort, subset: Option<&Subset>, kind: Use, interner: &mut Interner, out: &mut ServiceClusters) {
         let service = self.service;
         let subset_name = subset.map(|subset| subset.name.as_str());
-        let name = names::outbound_cluster(port.number, subset_name.unwrap_or_default(), service.key.hostname.as_str());
+        let name = match kind {
+            Use::Call => names::outbound_cluster(port.number, subset_name.unwrap_or_default(), service.key.hostname.as_str()),
+            Use::PassThrough => names::sni(port.number, subset_name.unwrap_or_default(), service.key.hostname.as_str()),
+        };
         let rule_policy = self.rule.and_then(|rule| rule.spec.traffic_policy.as_ref());
         let subset_policy = subset.and_then(|subset| subset.traffic_policy.as_ref());
-        let policy = cluster::merge_policy(self.mesh.default_traffic_policy.as_ref(), rule_policy, subset_policy, port.number);
-        let spec = self.endpoint_spec(&name, port, subset, &policy);
+        let mut policy = cluster::merge_policy(self.mesh.default_traffic_policy.as_ref(), rule_policy, subset_policy, port.number);
+        if kind == Use::PassThrough {
+            policy.tls = None;
+        }
+        let spec = EndpointSpec { mutual_tls_only: kind == Use::PassThrough, ..self.endpoint_spec(&name, port, subset, &policy) };
         let inline = if carries_endpoints(service) { self.inline_endpoints(&spec) } else { Vec::new() };
         let services =
             [ServiceMetadata { host: service.key.hostname.as_str(), name: &service.name, namespace: service.key.namespace.as_str() }];
@@ -177,7 +200,7 @@ impl<'a> OneService<'a> {
             policy: &policy,
             mesh: &self.defaults,
             proxy: &self.proxy,
-            auto_mtls: if self.traits.auto_mtls { AutoMtls::On } else { AutoMtls::Off },
+            auto_mtls: if self.traits.auto_mtls && kind == Use::Call { AutoMtls::On } else { AutoMtls::Off },
             service_accounts: &self.accounts,
             subject_alt_names: &service.subject_alt_names,
             persistent_session: service.labels.contains_key("istio.io/persistent-session"),
@@ -228,6 +251,7 @@ impl<'a> OneService<'a> {
             cluster_local: self.traits.cluster_local,
             node_local: self.service.node_local,
             unhealthy: min_health <= 0,
+            mutual_tls_only: false,
             mutual_tls: !plain && !self.traits.disabled,
             origins: self.origins.clone(),
         }

@@ -31,6 +31,8 @@ pub struct EndpointSpec {
     pub node_local: bool,
     /// Whether endpoints that are not ready are sent, as unhealthy.
     pub unhealthy: bool,
+    /// Whether endpoints without mutual TLS are left out.
+    pub mutual_tls_only: bool,
     /// Whether endpoints that can are called over the mesh's mutual TLS.
     pub mutual_tls: bool,
     /// The objects behind the cluster.
@@ -88,7 +90,7 @@ fn belongs(spec: &EndpointSpec, endpoint: &Endpoint, client: &EndpointClient) ->
     let wanted = endpoint.serves(&spec.port_name, spec.port_number) && endpoint.workload.labels.contain(&spec.subset);
     let near =
         (!spec.cluster_local || endpoint.workload.cluster == client.cluster) && (!spec.node_local || endpoint.workload.node == client.node);
-    wanted && near && (spec.unhealthy || endpoint.health != Health::Unhealthy)
+    wanted && near && (!spec.mutual_tls_only || endpoint.workload.mutual_tls) && (spec.unhealthy || endpoint.health != Health::Unhealthy)
 }
 
 /// One endpoint in its wire form.

@@ -1,6 +1,6 @@
 //! A gateway's listeners and routes.
 
-use super::{View, options, route as sidecar_route, tcp};
+use super::{View, auto_passthrough, options, route as sidecar_route, tcp};
 use crate::generate::Built;
 use base::{Hostname, Namespace, ObjectRef, PortNumber, Protocol};
 use bytes::Bytes;
@@ -141,11 +141,11 @@ fn chains(view: &View<'_>, port: &GatewayPort, server: &GatewayServer) -> Vec<Ga
         let route = server.route_name(port);
         let action = GatewayAction::Http { route, server: server.server.name.clone(), grpc_web: server.protocol == Protocol::GrpcWeb };
         if !server.protocol.is_tls() {
-            return vec![GatewayChain { server_names: Vec::new(), transport_socket: None, action, metadata: None }];
+            return vec![GatewayChain { server_names: Vec::new(), mesh_traffic: false, transport_socket: None, action, metadata: None }];
         }
         let socket = transport_socket(view, server, DownstreamAlpn::Http);
         return socket
-            .map(|socket| GatewayChain { server_names: names, transport_socket: Some(socket), action, metadata: None })
+            .map(|socket| GatewayChain { server_names: names, mesh_traffic: false, transport_socket: Some(socket), action, metadata: None })
             .into_iter()
             .collect();
     }
@@ -153,15 +153,24 @@ fn chains(view: &View<'_>, port: &GatewayPort, server: &GatewayServer) -> Vec<Ga
         let Some(socket) = transport_socket(view, server, DownstreamAlpn::Tcp) else { return Vec::new() };
         let actions = tcp_actions(view, server).into_iter();
         return actions
-            .map(|action| GatewayChain { server_names: names.clone(), transport_socket: Some(socket.clone()), action, metadata: None })
+            .map(|action| GatewayChain {
+                server_names: names.clone(),
+                mesh_traffic: false,
+                transport_socket: Some(socket.clone()),
+                action,
+                metadata: None,
+            })
             .collect();
+    }
+    if server.passes_by_name() {
+        return auto_passthrough::chains(view, server);
     }
     if server.protocol.is_tls() {
         return passthrough_chains(view, server);
     }
     tcp_actions(view, server)
         .into_iter()
-        .map(|action| GatewayChain { server_names: Vec::new(), transport_socket: None, action, metadata: None })
+        .map(|action| GatewayChain { server_names: Vec::new(), mesh_traffic: false, transport_socket: None, action, metadata: None })
         .collect()
 }
 
@@ -178,7 +187,13 @@ fn passthrough_chains(view: &View<'_>, server: &GatewayServer) -> Vec<GatewayCha
                 let destinations = tcp::destinations(view, vs, &rule.route, server.declared_port);
                 let action =
                     GatewayAction::Tcp { subnets: tcp::subnets(&tls.destination_subnets), destinations, protocol: server.protocol };
-                out.push(GatewayChain { server_names: tls.sni_hosts.clone(), transport_socket: None, action, metadata: None });
+                out.push(GatewayChain {
+                    server_names: tls.sni_hosts.clone(),
+                    mesh_traffic: false,
+                    transport_socket: None,
+                    action,
+                    metadata: None,
+                });
             }
         }
     }

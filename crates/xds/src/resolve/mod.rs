@@ -3,6 +3,7 @@
 //! A builder gets its inputs and nothing else, so whatever a resource depends on passes through here. The keys of rows
 //! are made of the same values.
 
+pub mod auto_passthrough;
 pub mod cluster;
 pub mod destination;
 pub mod domains;
