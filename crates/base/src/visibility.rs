@@ -65,6 +65,15 @@ impl Visibility {
         }
     }
 
+    /// Whether everyone who sees `other` sees this.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Public, _) => true,
+            (Self::Namespaces(_), Self::Public) => false,
+            (Self::Namespaces(own), Self::Namespaces(other)) => own.is_superset(other),
+        }
+    }
+
     /// Whether only the object's own namespace sees it.
     pub fn is_private(&self, own: &Namespace) -> bool {
         matches!(self, Self::Namespaces(names) if names.len() == 1 && names.contains(own))

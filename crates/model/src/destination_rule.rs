@@ -46,9 +46,15 @@ impl DestinationRules {
         for object in objects {
             let rule = resolve(object, domain, default_export_to);
             let rows = rules.entry((rule.namespace.clone(), rule.host.clone())).or_default();
-            match rows.iter_mut().find(|row| mergeable(row, &rule)) {
-                Some(row) => merge(row, rule),
-                None => rows.push(rule),
+            // A rule that more namespaces see than an older one adds to that one, and stands for the others on its own.
+            let related = rows.iter_mut().filter(|row| row.spec.workload_selector == rule.spec.workload_selector);
+            let mut alone = true;
+            for row in related.filter(|row| rule.visibility.covers(&row.visibility)) {
+                merge(row, &rule);
+                alone &= row.visibility != rule.visibility;
+            }
+            if alone {
+                rows.push(rule);
             }
         }
         let mut out = Self::default();
@@ -116,17 +122,15 @@ fn resolve(object: &Object<api::DestinationRule>, domain: &str, default_export_t
     MergedRule { origins: vec![object.object_ref()], namespace, host, visibility, spec }
 }
 
-/// Same host, same audience, same selector.
-fn mergeable(row: &MergedRule, rule: &MergedRule) -> bool {
-    row.host == rule.host && row.visibility == rule.visibility && row.spec.workload_selector == rule.spec.workload_selector
+/// The younger adds its subsets (those of the same name are dropped), and its policy if there was none.
+fn merge(row: &mut MergedRule, rule: &MergedRule) {
+    let known: BTreeSet<String> = row.spec.subsets.iter().map(|subset| subset.name.clone()).collect();
+    row.spec.subsets.extend(rule.spec.subsets.iter().filter(|subset| !known.contains(&subset.name)).cloned());
+    if row.spec.traffic_policy.is_none() {
+        row.spec.traffic_policy.clone_from(&rule.spec.traffic_policy);
+    }
+    row.origins.extend(rule.origins.iter().cloned());
 }
 
-/// The younger adds its subsets (those of the same name are dropped), and its policy if there was none.
-fn merge(row: &mut MergedRule, rule: MergedRule) {
-    let known: BTreeSet<String> = row.spec.subsets.iter().map(|subset| subset.name.clone()).collect();
-    row.spec.subsets.extend(rule.spec.subsets.into_iter().filter(|subset| !known.contains(&subset.name)));
-    if row.spec.traffic_policy.is_none() {
-        row.spec.traffic_policy = rule.spec.traffic_policy;
-    }
-    row.origins.extend(rule.origins);
-}
+#[cfg(test)]
+mod tests;
