@@ -53,6 +53,7 @@ pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Obje
         node_local: spec.internal_traffic_policy == "Local",
         traffic_distribution: traffic_distribution(first),
         subject_alt_names: Vec::new(),
+        race_first_connect: false,
     })
 }
 

@@ -99,6 +99,8 @@ pub struct Service {
     pub traffic_distribution: Option<Arc<str>>,
     /// Additional SANs that a server of it may present.
     pub subject_alt_names: Vec<String>,
+    /// Of the addresses of a DNS name the first that answers is used.
+    pub race_first_connect: bool,
 }
 
 impl Service {

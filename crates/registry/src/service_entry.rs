@@ -48,6 +48,7 @@ fn service(store: &Store, object: &Object<ServiceEntry>, host: &str) -> Service 
             .filter(|text| !text.is_empty())
             .map(|text| Arc::from(text.as_str())),
         subject_alt_names: spec.subject_alt_names.clone(),
+        race_first_connect: metadata.annotations.get("istio.io/connect-strategy").is_some_and(|text| text == "RACE_FIRST_TCP_CONNECT"),
     }
 }
 

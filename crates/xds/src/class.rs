@@ -30,6 +30,8 @@ pub struct ClassKey {
     pub certificates: Certificates,
     /// HTTP/1.0.
     pub http10: bool,
+    /// How long a connection may be silent, as written.
+    pub idle_timeout: Arc<str>,
     /// Ports below 1024.
     pub unprivileged: bool,
     /// Whether automatic addresses are used.
@@ -107,6 +109,7 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         interception: proxy.interception,
         certificates: proxy.certificates,
         http10: proxy.http10,
+        idle_timeout: proxy.idle_timeout.clone(),
         unprivileged: proxy.unprivileged,
         dns_capture: proxy.dns_capture,
         http_proxy_port: proxy.http_proxy_port,

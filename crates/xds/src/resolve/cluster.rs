@@ -3,6 +3,7 @@
 use super::{
     Scope, View, auto_passthrough, endpoint as eds,
     endpoint::{EndpointClient, EndpointSpec},
+    stat_name::StatName,
 };
 use crate::generate::{Built, ServiceClusters};
 use crate::rows::Interner;
@@ -189,9 +190,12 @@ impl<'a> OneService<'a> {
         let inline = if carries_endpoints(service) { self.inline_endpoints(&spec) } else { Vec::new() };
         let services =
             [ServiceMetadata { host: service.key.hostname.as_str(), name: &service.name, namespace: service.key.namespace.as_str() }];
+        let pattern = &self.mesh.outbound_cluster_stat_name;
+        let subset_text = subset_name.unwrap_or_default();
+        let stat_name = StatName { service, port: port.number, port_name: &port.name, target: 0, subset: subset_text }.fill(pattern);
         let inputs = OutboundClusterInputs {
             name: &name,
-            stat_name: None,
+            stat_name: stat_name.as_deref(),
             hostname: &service.key.hostname,
             port: port.number,
             protocol: port.protocol,
@@ -222,6 +226,7 @@ impl<'a> OneService<'a> {
 
     fn discovery<'b>(&self, port: &ServicePort, inline: &'b [LocalityGroup]) -> Discovery<'b> {
         match &self.service.resolution {
+            Resolution::Dns if self.service.race_first_connect => Discovery::LogicalDns { endpoints: inline, race_first_connect: true },
             Resolution::Dns => Discovery::StrictDns { endpoints: inline },
             Resolution::DnsRoundRobin => Discovery::LogicalDns { endpoints: inline, race_first_connect: false },
             Resolution::DynamicDns => Discovery::DynamicForwardProxy,

@@ -1,6 +1,6 @@
 //! A sidecar's inbound side: the ports of its workload, from Services or from its Sidecar.
 
-use super::{Scope, View, cluster, options, outbound};
+use super::{Scope, View, cluster, options, outbound, stat_name::StatName};
 use crate::generate::Built;
 use base::{Address, PortNumber, Protocol};
 use envoy::access_log::Reporter;
@@ -103,9 +103,10 @@ pub fn clusters(view: &View<'_>) -> Vec<Built> {
         let services: Vec<_> = port.services.iter().map(|service| metadata(service)).collect();
         let endpoint = endpoint(view, &port);
         let pool = connection_pool(view, scope, &port);
+        let stat_name = stat_name(view, &port);
         let inputs = InboundClusterInputs {
             name: &name,
-            stat_name: None,
+            stat_name: stat_name.as_deref(),
             protocol: port.protocol,
             endpoint: match &endpoint {
                 Some((address, port)) => InboundEndpoint::Static(address, *port),
@@ -120,6 +121,14 @@ pub fn clusters(view: &View<'_>) -> Vec<Built> {
         out.push((name.clone(), inbound_cluster(&inputs).to_bytes(), Arc::from(origins)));
     }
     out
+}
+
+/// By the mesh's pattern, after the oldest service of the port.
+fn stat_name(view: &View<'_>, port: &InboundPort<'_>) -> Option<String> {
+    let service = port.services.first()?;
+    let port_name = service.port(port.service_port).map_or("", |port| &port.name);
+    let name = StatName { service, port: port.service_port, port_name, target: port.target, subset: "" };
+    name.fill(&view.snapshot.mesh.inbound_cluster_stat_name)
 }
 
 fn metadata(service: &Service) -> ServiceMetadata<'_> {

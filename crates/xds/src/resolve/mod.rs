@@ -15,6 +15,7 @@ pub mod options;
 pub mod outbound;
 pub mod route;
 pub mod secret;
+pub mod stat_name;
 pub mod tcp;
 
 use crate::class::ClassKey;

@@ -19,19 +19,21 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
         logs.extend(file.clone());
         logs
     };
+    let idle_timeout = view.class.idle_timeout.parse::<istio_api::Duration>().ok().map(|timeout| timeout.0);
     let topology = mesh.default_config.gateway_topology.as_ref();
     ProxyOptions {
         http: HttpOptions {
             access_logs: logs(MetricsProtocol::Http),
             tracing: mesh.enable_tracing.then(TracingInputs::default),
             http10: view.class.http10,
+            idle_timeout,
             filters: peer_metadata(reporter, &own(view)).into_iter().map(|filter| (HttpFilterPosition::PeerMetadata, filter)).collect(),
             path_normalization: mesh.path_normalization.as_ref().map(|path| path.normalization).unwrap_or_default(),
             trusted_proxies: topology.map_or(0, |topology| topology.num_trusted_proxies),
             forward_client_certificate: topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default(),
             ..HttpOptions::default()
         },
-        tcp: TcpOptions { access_logs: logs(MetricsProtocol::Tcp), ..TcpOptions::default() },
+        tcp: TcpOptions { access_logs: logs(MetricsProtocol::Tcp), idle_timeout, ..TcpOptions::default() },
         listener_access_logs: file.into_iter().map(access_log::for_unmatched_connections).collect(),
         protocol_detection_timeout: mesh.protocol_detection_timeout.map(|timeout| timeout.0).unwrap_or_default(),
         exact_balance: false,

@@ -1,6 +1,6 @@
 //! TCP and TLS rules of VirtualServices: which connections go to which clusters.
 
-use super::{View, destination};
+use super::{View, destination, stat_name::StatName};
 use base::{Cidr, Hostname, Labels, PortNumber};
 use envoy::cluster::merge_policy;
 use envoy::filter::network::tcp_proxy::TcpDestinations;
@@ -99,7 +99,12 @@ fn resolve<'a>(known: &'a envoy::route::Destinations, destination: &'a Destinati
 /// One cluster, with the limits that its DestinationRule sets for connections.
 pub fn to_service(view: &View<'_>, hostname: &Hostname, port: PortNumber, subset: &str, cluster: String) -> TcpDestinations {
     let mut out = TcpDestinations::cluster(cluster);
-    let Some(rule) = view.service(hostname).and_then(|service| view.destination_rule(service)) else { return out };
+    let Some(service) = view.service(hostname) else { return out };
+    let port_name = service.port(port).map_or("", |port| &port.name);
+    if let Some(name) = (StatName { service, port, port_name, target: 0, subset }).fill(&view.snapshot.mesh.outbound_cluster_stat_name) {
+        out.stat_prefix = name;
+    }
+    let Some(rule) = view.destination_rule(service) else { return out };
     let own = rule.spec.subsets.iter().find(|candidate| candidate.name == subset).and_then(|subset| subset.traffic_policy.as_ref());
     let mesh = view.snapshot.mesh.default_traffic_policy.as_ref();
     let policy = merge_policy(mesh, rule.spec.traffic_policy.as_ref(), own, port);
