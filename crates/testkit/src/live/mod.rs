@@ -6,12 +6,14 @@
 //! `client.rs` makes the calls and `check.rs` judges what came of them.
 
 mod admin;
+pub mod certificates;
 mod check;
 mod client;
 mod discovery;
 mod dns;
 mod network;
 mod proxy;
+pub mod sds;
 mod tls;
 mod upstream;
 
