@@ -78,7 +78,7 @@ impl TypeState {
         let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
         let message = error.message.get(..end).unwrap_or_default();
         self.error = Some(Arc::from(message));
-        let origins: BTreeSet<_> = guilty.iter().flat_map(|resource| resource.origins.iter().cloned()).collect();
+        let origins: BTreeSet<_> = guilty.iter().flat_map(|resource| resource.origins().cloned()).collect();
         actions.push(Action::Rejected {
             kind,
             resources: guilty.iter().map(|resource| (resource.name.clone(), resource.version)).collect(),

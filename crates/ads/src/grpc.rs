@@ -20,12 +20,12 @@ use std::{
 };
 use tokio::sync::mpsc;
 use tonic::Status;
-use xds_wire::Encoded;
+use xds_wire::{Encoded, Form};
 
 /// Each frame is a write of its own, so small ones cost a multiple: resources are gathered into segments of this size.
 const SEGMENT: usize = 64 << 10;
 
-/// A resource of this size goes out as it is, without a copy.
+/// A resource, or a part of one, of this size goes out as it is, without a copy.
 const LARGE_RESOURCE: usize = 16 << 10;
 
 /// A message that fits into this is one frame.
@@ -50,15 +50,48 @@ pub(crate) struct Message {
 
 enum Rest {
     Shared(Bytes),
-    Resources(Protocol, std::iter::Peekable<std::vec::IntoIter<Arc<Encoded>>>),
+    Resources(Pieces),
     Nothing,
 }
 
-/// The bytes of a resource in a response, tag and length included.
-pub(crate) fn chunk(protocol: Protocol, resource: &Encoded) -> Bytes {
+/// How resources stand in the responses of a protocol.
+pub(crate) fn form(protocol: Protocol) -> Form {
     match protocol {
-        Protocol::Delta => resource.delta_chunk().clone(),
-        Protocol::StateOfTheWorld => resource.sotw_chunk(),
+        Protocol::Delta => Form::Delta,
+        Protocol::StateOfTheWorld => Form::StateOfTheWorld,
+    }
+}
+
+/// The bytes of resources that have not been written yet.
+struct Pieces {
+    form: Form,
+    resources: std::vec::IntoIter<Arc<Encoded>>,
+    current: Option<(Arc<Encoded>, usize)>,
+    next: Option<Bytes>,
+}
+
+impl Pieces {
+    fn new(form: Form, resources: Vec<Arc<Encoded>>) -> Self {
+        let mut pieces = Self { form, resources: resources.into_iter(), current: None, next: None };
+        pieces.advance();
+        pieces
+    }
+
+    fn advance(&mut self) {
+        loop {
+            if let Some((resource, index)) = &mut self.current
+                && let Some(piece) = resource.piece(self.form, *index)
+            {
+                *index += 1;
+                self.next = Some(piece);
+                return;
+            }
+            self.current = self.resources.next().map(|resource| (resource, 0));
+            if self.current.is_none() {
+                self.next = None;
+                return;
+            }
+        }
     }
 }
 
@@ -69,17 +102,19 @@ impl Message {
         let mut head = BytesMut::with_capacity(256);
         head.put_slice(&[0; 5]);
         put_head(&response, control_plane, &mut head);
-        let body: usize = response.resources.iter().map(|resource| chunk(protocol, resource).len()).sum();
+        let form = form(protocol);
+        let body: usize = response.resources.iter().map(|resource| resource.length(form)).sum();
+        let pieces: usize = response.resources.iter().map(|resource| resource.pieces()).sum();
         let payload = head.len() - 5 + body;
         if let Some(length) = head.get_mut(1..5) {
             length.copy_from_slice(&u32::try_from(payload).unwrap_or(u32::MAX).to_be_bytes());
         }
         let length = payload + 5;
-        let few_large = body >= LARGE_RESOURCE.saturating_mul(response.resources.len());
+        let few_large = body >= LARGE_RESOURCE.saturating_mul(pieces);
         let whole = (length > SMALL_MESSAGE && !few_large).then(|| shared.body(protocol, &response.resources, body)).flatten();
         let rest = match whole {
             Some(bytes) => Rest::Shared(bytes),
-            None => Rest::Resources(protocol, response.resources.into_iter().peekable()),
+            None => Rest::Resources(Pieces::new(form, response.resources)),
         };
         Self { head, rest, length, sent }
     }
@@ -97,7 +132,7 @@ impl Message {
 
     fn gather(&mut self) -> Option<Bytes> {
         let mut segment = std::mem::take(&mut self.head);
-        let Rest::Resources(protocol, resources) = &mut self.rest else {
+        let Rest::Resources(pieces) = &mut self.rest else {
             if !segment.is_empty() {
                 return Some(segment.freeze());
             }
@@ -106,18 +141,18 @@ impl Message {
                 _ => None,
             };
         };
-        while let Some(resource) = resources.peek() {
-            let bytes = chunk(*protocol, resource);
+        while let Some(bytes) = &pieces.next {
             if bytes.len() >= LARGE_RESOURCE || segment.len() + bytes.len() > SEGMENT {
                 if segment.is_empty() {
-                    resources.next();
-                    return Some(bytes);
+                    let whole = pieces.next.take();
+                    pieces.advance();
+                    return whole;
                 }
                 break;
             }
             segment.reserve(if segment.capacity() == 0 { SEGMENT } else { bytes.len() });
-            segment.put_slice(&bytes);
-            resources.next();
+            segment.put_slice(bytes);
+            pieces.advance();
         }
         (!segment.is_empty()).then(|| segment.freeze())
     }

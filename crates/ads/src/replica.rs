@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use xds_wire::{Change, Encoded, ResourceName, Resources, Version};
+use xds_wire::{Change, Encoded, Form, ResourceName, Resources, Version};
 
 /// What a client holds, as far as it was sent: a snapshot of the whole type (of which the client has what its
 /// subscription covers), and the names for which it has something else.
@@ -75,7 +75,7 @@ impl Plan {
 
     /// The bytes of its resources.
     pub fn size(&self) -> usize {
-        self.items.iter().filter_map(|item| item.resource.as_ref()).map(|r| r.delta_chunk().len()).sum()
+        self.items.iter().filter_map(|item| item.resource.as_ref()).map(|r| r.length(Form::Delta)).sum()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Large bodies of responses that several streams send: one buffer for all of them, for as long as one sends it.
 
-use crate::{connection::Protocol, grpc::chunk};
+use crate::{connection::Protocol, grpc::form};
 use bytes::Bytes;
 use std::{
     collections::HashMap,
@@ -46,7 +46,9 @@ impl SharedResponses {
         };
         let body = entry.upgrade().unwrap_or_else(|| {
             let mut bytes = Vec::with_capacity(length);
-            resources.iter().for_each(|resource| bytes.extend_from_slice(&chunk(protocol, resource)));
+            let form = form(protocol);
+            let pieces = resources.iter().flat_map(|resource| (0..resource.pieces()).filter_map(move |index| resource.piece(form, index)));
+            pieces.for_each(|piece| bytes.extend_from_slice(&piece));
             let body = Arc::new(Body(bytes));
             *entry = Arc::downgrade(&body);
             body

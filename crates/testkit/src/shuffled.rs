@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 use xds::Input;
-use xds_wire::{ResourceType, View};
+use xds_wire::{Encoded, ResourceType, View};
 
 /// How many ways are tried, unless `ROUNDS` says otherwise.
 const ROUNDS: u64 = 6;
@@ -91,8 +91,9 @@ fn again(case: &Case) -> Result<Vec<Input>> {
 pub fn differences(one: &View, other: &View) -> Vec<String> {
     let mut different = Vec::new();
     for kind in ResourceType::ALL {
+        let content = |resource: &Encoded| (resource.body(), resource.origins().cloned().collect::<Vec<_>>());
         let index = |view: &View| -> BTreeMap<String, _> {
-            view.of(kind).iter().map(|resource| (resource.name.to_string(), (resource.body(), resource.origins.clone()))).collect()
+            view.of(kind).iter().map(|resource| (resource.name.to_string(), content(resource))).collect()
         };
         let (one, other) = (index(one), index(other));
         let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));

@@ -4,7 +4,7 @@ use crate::ResourceType;
 use base::ObjectRef;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{fmt, str::FromStr, sync::Arc};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The name of a resource, unique within its type.
 pub type ResourceName = Arc<str>;
@@ -49,17 +49,60 @@ impl FromStr for Version {
 /// Both protocols carry the very same bytes: field 2 of a `DeltaDiscoveryResponse` is `Resource { version, resource,
 /// name }`, whose own field 2 is the `Any`; field 2 of a `DiscoveryResponse` is that `Any` too. So the chunk for
 /// state-of-the-world is a slice of the chunk for delta, tag included.
+///
+/// A large resource whose message has one long repeated field is a list of parts: it shares the bytes of those that it has
+/// in common with others, and costs a pointer for each.
 #[derive(Clone)]
 pub struct Encoded {
     /// Unique within the type.
     pub name: ResourceName,
     /// The hash of the body.
     pub version: Version,
-    /// The objects behind it.
+    origins: Origins,
+    /// Everything before the parts, and everything if there are none.
+    head: Bytes,
+    any_start: usize,
+    body_start: usize,
+    parts: Box<[Arc<Part>]>,
+    /// What follows the parts: the end of the body, then what follows the `Any`.
+    tail: Bytes,
+    body_end: usize,
+    parts_length: usize,
+}
+
+/// Encoded elements of a repeated field, tags and lengths included, that several resources have in common.
+#[derive(Debug)]
+pub struct Part {
+    /// They stand in the message as they are.
+    pub bytes: Bytes,
+    /// The hash of the bytes.
+    pub version: Version,
+    /// The objects behind them.
     pub origins: Origins,
-    delta: Bytes,
-    any: (usize, usize),
-    body: (usize, usize),
+}
+
+impl Part {
+    /// Hashes the bytes.
+    pub fn new(bytes: Bytes, origins: Origins) -> Self {
+        Self { version: Version::of(&bytes), bytes, origins }
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version && self.origins == other.origins
+    }
+}
+
+/// Where a resource is to stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// In a `DeltaDiscoveryResponse`, tag and length of its field 2 included.
+    Delta,
+    /// In a `DiscoveryResponse`, tag and length of its field 2 included.
+    StateOfTheWorld,
+    /// By itself: the encoded message.
+    Body,
 }
 
 /// The tag of field 2, length-delimited: `resources` in both responses and `resource` within `Resource`.
@@ -68,50 +111,133 @@ const FIELD_2: u8 = 0x12;
 impl Encoded {
     /// Wraps the encoded message `body` of type `kind`.
     pub fn new(kind: ResourceType, name: ResourceName, body: &[u8], origins: Origins) -> Self {
-        let version = Version::of(body);
+        Self::framed(kind, name, Version::of(body), origins, (body, Box::default(), &[]))
+    }
+
+    /// Wraps the message that consists of `start`, the parts and `end`. Its version is a hash of what the parts hash to, so
+    /// that making it costs nothing for the length of the parts.
+    pub fn assembled(kind: ResourceType, name: ResourceName, (start, parts, end): (&[u8], Vec<Arc<Part>>, &[u8])) -> Self {
+        let version = Self::version_of((start, &parts, end));
+        Self::framed(kind, name, version, Arc::from([]), (start, parts.into(), end))
+    }
+
+    /// The version of [`Encoded::assembled`].
+    pub fn version_of((start, parts, end): (&[u8], &[Arc<Part>], &[u8])) -> Version {
+        let mut hasher = Xxh3::new();
+        hasher.update(start);
+        parts.iter().for_each(|part| hasher.update(&part.version.0.to_le_bytes()));
+        hasher.update(end);
+        Version(hasher.digest128())
+    }
+
+    fn framed(
+        kind: ResourceType,
+        name: ResourceName,
+        version: Version,
+        origins: Origins,
+        (start, parts, end): (&[u8], Box<[Arc<Part>]>, &[u8]),
+    ) -> Self {
         let text = version.to_string();
         let url = kind.url().as_bytes();
-        let any_length = field_length(url.len()) + field_length(body.len());
+        let parts_length = parts.iter().map(|part| part.bytes.len()).sum();
+        let body_length = start.len() + parts_length + end.len();
+        let any_length = field_length(url.len()) + field_length(body_length);
         let resource_length = field_length(text.len()) + field_length(any_length) + field_length(name.len());
-        let mut out = BytesMut::with_capacity(field_length(resource_length));
+        let whole = if parts.is_empty() { field_length(resource_length) } else { 128 + start.len() };
+        let mut out = BytesMut::with_capacity(whole);
         put_tag_and_length(&mut out, FIELD_2, resource_length);
         put_field(&mut out, 0x0a, text.as_bytes()); // Resource.version = 1
         let any_start = out.len();
         put_tag_and_length(&mut out, FIELD_2, any_length); // Resource.resource = 2
         put_field(&mut out, 0x0a, url); // Any.type_url = 1
-        put_tag_and_length(&mut out, FIELD_2, body.len()); // Any.value = 2
+        put_tag_and_length(&mut out, FIELD_2, body_length); // Any.value = 2
         let body_start = out.len();
-        out.put_slice(body);
-        let end = out.len();
+        out.put_slice(start);
+        let mut head = Bytes::new();
+        if !parts.is_empty() {
+            head = std::mem::take(&mut out).freeze();
+        }
+        out.put_slice(end);
+        let body_end = out.len();
         put_field(&mut out, 0x1a, name.as_bytes()); // Resource.name = 3
-        Self { name, version, origins, delta: out.freeze(), any: (any_start, end), body: (body_start, end) }
+        let tail = out.freeze();
+        Self { name, version, origins, head, any_start, body_start, parts, tail, body_end, parts_length }
     }
 
-    /// The bytes to put into a `DeltaDiscoveryResponse`, tag and length of its field 2 included.
-    pub fn delta_chunk(&self) -> &Bytes {
-        &self.delta
+    /// The objects behind it.
+    pub fn origins(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.origins.iter().chain(self.parts.iter().flat_map(|part| part.origins.iter()))
     }
 
-    /// The bytes to put into a `DiscoveryResponse`, tag and length of its field 2 included.
-    pub fn sotw_chunk(&self) -> Bytes {
-        self.delta.slice(self.any.0..self.any.1)
+    /// The parts that it shares with others.
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// Whether both come from the same objects.
+    pub fn same_origins(&self, other: &Self) -> bool {
+        self.origins == other.origins
+            && self.parts.len() == other.parts.len()
+            && self.parts.iter().zip(&other.parts).all(|(a, b)| Arc::ptr_eq(a, b) || a.origins == b.origins)
+    }
+
+    /// The number of pieces that its bytes consist of.
+    pub fn pieces(&self) -> usize {
+        if self.parts.is_empty() { 1 } else { self.parts.len() + 2 }
+    }
+
+    /// One piece of its bytes, without a copy; `None` behind the last.
+    pub fn piece(&self, form: Form, index: usize) -> Option<Bytes> {
+        let (start, end) = match form {
+            Form::Delta => (0, self.tail.len()),
+            Form::StateOfTheWorld => (self.any_start, self.body_end),
+            Form::Body => (self.body_start, self.body_end),
+        };
+        if self.parts.is_empty() {
+            return (index == 0).then(|| self.tail.slice(start..end));
+        }
+        match index.checked_sub(1) {
+            None => Some(self.head.slice(start..)),
+            Some(at) if at == self.parts.len() => Some(self.tail.slice(..end)),
+            Some(at) => self.parts.get(at).map(|part| part.bytes.clone()),
+        }
+    }
+
+    /// The number of bytes.
+    pub fn length(&self, form: Form) -> usize {
+        let whole = self.head.len() + self.parts_length + self.tail.len();
+        match form {
+            Form::Delta => whole,
+            Form::StateOfTheWorld => whole - self.any_start - (self.tail.len() - self.body_end),
+            Form::Body => whole - self.body_start - (self.tail.len() - self.body_end),
+        }
+    }
+
+    /// All bytes in one piece; copied if there are parts.
+    pub fn bytes(&self, form: Form) -> Bytes {
+        if let (true, Some(whole)) = (self.parts.is_empty(), self.piece(form, 0)) {
+            return whole;
+        }
+        let mut out = BytesMut::with_capacity(self.length(form));
+        (0..self.pieces()).filter_map(|index| self.piece(form, index)).for_each(|piece| out.put_slice(&piece));
+        out.freeze()
     }
 
     /// The encoded message itself.
     pub fn body(&self) -> Bytes {
-        self.delta.slice(self.body.0..self.body.1)
+        self.bytes(Form::Body)
     }
 }
 
 impl PartialEq for Encoded {
     fn eq(&self, other: &Self) -> bool {
-        self.version == other.version && self.name == other.name && self.origins == other.origins
+        self.version == other.version && self.name == other.name && self.same_origins(other)
     }
 }
 
 impl fmt::Debug for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} ({} bytes)", self.name, self.version, self.delta.len())
+        write!(f, "{}@{} ({} bytes)", self.name, self.version, self.length(Form::Delta))
     }
 }
 

@@ -11,7 +11,7 @@ mod resources;
 mod type_url;
 mod view;
 
-pub use encoded::{Encoded, Origins, ResourceName, Version};
+pub use encoded::{Encoded, Form, Origins, Part, ResourceName, Version};
 pub use resources::{Change, Resources};
 pub use type_url::ResourceType;
 pub use view::View;

@@ -164,7 +164,7 @@ fn touched_name<V>(item: DiffItem<'_, '_, ResourceName, V>) -> ResourceName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ResourceType;
+    use crate::{Form, Part, ResourceType};
 
     fn resource(name: &str, body: &str) -> Arc<Encoded> {
         Arc::new(Encoded::new(ResourceType::Cluster, name.into(), body.as_bytes(), Arc::from([])))
@@ -197,12 +197,19 @@ mod tests {
     #[test]
     fn both_protocols_carry_the_same_bytes() {
         use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
-        let one = resource("outbound|80||a", &"long enough for a length of two bytes ".repeat(10));
-        let delta: DeltaDiscoveryResponse = prost::Message::decode(one.delta_chunk().clone()).unwrap();
-        let sotw: DiscoveryResponse = prost::Message::decode(one.sotw_chunk()).unwrap();
-        assert_eq!(delta.resources[0].name, "outbound|80||a");
-        assert_eq!(delta.resources[0].version, one.version.to_string());
-        assert_eq!(delta.resources[0].resource.as_ref(), sotw.resources.first());
-        assert_eq!(sotw.resources[0].value, one.body());
+        let text = "long enough for a length of two bytes ".repeat(10);
+        let parts: Vec<_> = text.split_inclusive(' ').map(|word| Arc::new(Part::new(word.to_string().into(), Arc::from([])))).collect();
+        let assembled = Encoded::assembled(ResourceType::Route, "80".into(), (b"start ", parts, b"end"));
+        assert_eq!(assembled.body(), format!("start {text}end").as_bytes());
+        for one in [&*resource("outbound|80||a", &text), &assembled] {
+            let [in_delta, in_sotw] = [Form::Delta, Form::StateOfTheWorld].map(|form| one.bytes(form));
+            assert_eq!([in_delta.len(), in_sotw.len()], [one.length(Form::Delta), one.length(Form::StateOfTheWorld)]);
+            let delta: DeltaDiscoveryResponse = prost::Message::decode(in_delta).unwrap();
+            let sotw: DiscoveryResponse = prost::Message::decode(in_sotw).unwrap();
+            assert_eq!(delta.resources[0].name, *one.name);
+            assert_eq!(delta.resources[0].version, one.version.to_string());
+            assert_eq!(delta.resources[0].resource.as_ref(), sotw.resources.first());
+            assert_eq!((&sotw.resources[0].value, one.length(Form::Body)), (&one.body(), one.body().len()));
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Interner {
         let name = ResourceName::from(name);
         let key = (kind, name.clone(), xds_wire::Version::of(body));
         if let Some(known) = self.known.get(&key)
-            && known.origins == origins
+            && known.origins().eq(origins.iter())
         {
             return known.clone();
         }
