@@ -27,8 +27,12 @@ ifeq ($(ENVOY),.cache/envoy/envoy)
 	@python3 tools/envoy.py
 endif
 
+.PHONY: kube
+kube: ## a real Kubernetes API server for the tests, into .cache/kube (minutes the first time); says if this machine cannot
+	@tests/kube/build.py || [ $$? = 3 ]
+
 .PHONY: test
-test: envoy ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
+test: envoy kube ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
 	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory check-demo
 
@@ -43,6 +47,11 @@ soak: build envoy ## what takes longer: 100 orders of every case's objects, ten 
 bless: ## accepts what is generated now as what the cases expect (tests/cases/*/*/expected); look at the difference
 	@BLESS=1 cargo test --quiet --package testkit --test golden
 	@git --no-pager diff --stat -- tests/cases
+
+.PHONY: crds
+crds: ## writes crds/ from the types of the API
+	@BLESS=1 cargo test --quiet --package istio-api --test crds
+	@git --no-pager diff --stat -- crds
 
 .PHONY: bench
 bench: ## what istiod costs: a release build under load, then each stage alone; docs/performance.md explains the figures

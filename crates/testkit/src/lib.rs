@@ -9,6 +9,7 @@
 pub mod call;
 pub mod case;
 pub mod golden;
+pub mod kube;
 pub mod live;
 pub mod mesh;
 pub mod projection;

