@@ -152,7 +152,12 @@ impl JsonSchema for Duration {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // Not `format: duration`, which is ISO 8601's in JSON Schema.
-        json_schema!({ "type": "string", "x-duration": true })
+        let rules = crate::schema::cel(&[(
+            "duration(self) >= duration('1ms')",
+            "must be a duration of at least 1ms, such as 5s, 1.5s, 100ms or 1h30m",
+            "",
+        )]);
+        json_schema!({ "type": "string", "x-duration": true, "x-kubernetes-validations": rules })
     }
 }
 

@@ -6,6 +6,7 @@
 //! Read first: `kind.rs`, the one table of kinds; then `message.rs`, the macros in which all types are written, and
 //! `networking/virtual_service.rs` as an example.
 
+pub mod crd;
 pub mod duration;
 pub mod extensions;
 pub mod kind;
@@ -24,4 +25,4 @@ pub mod telemetry;
 pub use duration::Duration;
 pub use kind::{AnyObject, Kind, Resource, decode};
 pub use object::{Layout, Metadata, Object, OwnerReference};
-pub use scalar::{Bytes, IntOrString, Struct, Timestamp};
+pub use scalar::{Bytes, Generation, IntOrString, Struct, Timestamp};

@@ -42,13 +42,14 @@ macro_rules! message {
     )+};
 }
 
-/// Declares closed enums with Istio's spelling of the values; the first value is proto's zero and the default.
+/// Declares closed enums with Istio's spelling of the values; the first value is proto's zero and the default. What
+/// stands behind a value as `///` is also said in the CRD (`x-values`).
 macro_rules! enumeration {
     ($(
         $(#[$meta:meta])*
         pub enum $name:ident {
-            $(#[$first_meta:meta])* $first:ident = $first_text:literal
-            $(, $(#[$variant_meta:meta])* $variant:ident = $text:literal )* $(,)?
+            $(#[doc = $first_doc:literal])+ $first:ident = $first_text:literal
+            $(, $(#[doc = $doc:literal])+ $variant:ident = $text:literal )* $(,)?
         }
     )+) => {$(
         $(#[$meta])*
@@ -56,9 +57,9 @@ macro_rules! enumeration {
         pub enum $name {
             #[default]
             #[serde(rename = $first_text)]
-            $(#[$first_meta])*
+            $(#[doc = $first_doc])+
             $first,
-            $( #[serde(rename = $text)] $(#[$variant_meta])* $variant, )*
+            $( #[serde(rename = $text)] $(#[doc = $doc])+ $variant, )*
         }
 
         impl $name {
@@ -81,7 +82,8 @@ macro_rules! enumeration {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "enum": [$first_text $(, $text)*] })
+                let values = [concat!($($first_doc),+) $(, concat!($($doc),+))*].map(str::trim);
+                schemars::json_schema!({ "type": "string", "enum": [$first_text $(, $text)*], "x-values": values })
             }
         }
     )+};

@@ -1,12 +1,15 @@
 //! How policies say which workloads or resources they are about (`type/v1beta1/selector.proto`).
 
+use crate::crd::rules;
 use crate::message::{enumeration, message};
+use crate::schema::cel;
 use std::collections::BTreeMap;
 
 message! {
     /// Selects workloads of a namespace by labels; no labels select all.
     pub struct WorkloadSelector {
         /// All of these labels are required.
+        #[schemars(extend("maxProperties" = 4096, "x-kubernetes-validations" = rules::selector_keys(), "x-each" = rules::selector_value()))]
         pub match_labels: BTreeMap<String, String>,
     }
 
@@ -17,14 +20,19 @@ message! {
     }
 
     /// The resource that a policy attaches to: a Gateway, GatewayClass, Service or ServiceEntry.
+    #[schemars(extend("required" = ["kind", "name"]))]
     pub struct PolicyTargetReference {
         /// The API group; empty for core Kubernetes kinds.
+        #[schemars(extend("maxLength" = 253, "pattern" = rules::DNS_NAME_OR_EMPTY))]
         pub group: String,
         /// The kind.
+        #[schemars(extend("minLength" = 1, "maxLength" = 63, "pattern" = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"))]
         pub kind: String,
         /// The name.
+        #[schemars(extend("minLength" = 1, "maxLength" = 253))]
         pub name: String,
         /// Must be empty: a policy targets its own namespace.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[("self.size() == 0", "a policy can only target its own namespace; leave the namespace out", "")])))]
         pub namespace: String,
     }
 }

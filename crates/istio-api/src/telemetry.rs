@@ -1,5 +1,6 @@
 //! Telemetry (group `telemetry.istio.io`, `telemetry/v1alpha1/telemetry.proto`): traces, metrics and access logs.
 
+use crate::crd::rules;
 use crate::{
     duration::Duration,
     message::{enumeration, message},
@@ -8,13 +9,15 @@ use crate::{
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a Telemetry.
+    /// Telemetry sets the traces, metrics and access logs of workloads, over the settings of the mesh.
+    #[schemars(extend("x-kubernetes-validations" = rules::one_attachment(&["selector", "targetRef", "targetRefs"])))]
     pub struct Telemetry {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub selector: Option<WorkloadSelector>,
         /// The resource it attaches to instead.
         pub target_ref: Option<PolicyTargetReference>,
         /// The resources it attaches to instead.
+        #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
         /// Traces.
         pub tracing: Vec<Tracing>,
@@ -32,6 +35,7 @@ message! {
         /// Where to; the first counts.
         pub providers: Vec<ProviderRef>,
         /// The share of requests in percents.
+        #[schemars(extend("minimum" = 0, "maximum" = 100))]
         pub random_sampling_percentage: Option<f64>,
         /// Whether spans are not sent, though the context is passed on.
         pub disable_span_reporting: Option<bool>,
@@ -70,36 +74,46 @@ message! {
     }
 
     /// A text.
+    #[schemars(extend("required" = ["value"]))]
     pub struct Literal {
         /// The text.
+        #[schemars(extend("minLength" = 1))]
         pub value: String,
     }
 
     /// A variable of the proxy's environment.
+    #[schemars(extend("required" = ["name"]))]
     pub struct Environment {
         /// Its name.
+        #[schemars(extend("minLength" = 1))]
         pub name: String,
         /// The value if it is not set.
         pub default_value: String,
     }
 
     /// A header of the request.
+    #[schemars(extend("required" = ["name"]))]
     pub struct RequestHeader {
         /// Its name.
+        #[schemars(extend("minLength" = 1))]
         pub name: String,
         /// The value if it is missing.
         pub default_value: String,
     }
 
     /// A format of access logs.
+    #[schemars(extend("required" = ["value"]))]
     pub struct Formatter {
         /// The format.
+        #[schemars(extend("minLength" = 1))]
         pub value: String,
     }
 
     /// An extension provider of the mesh.
+    #[schemars(extend("required" = ["name"]))]
     pub struct ProviderRef {
         /// Its name in MeshConfig.
+        #[schemars(extend("minLength" = 1))]
         pub name: String,
     }
 
@@ -118,6 +132,7 @@ message! {
         /// One of Istio's.
         pub metric: Option<IstioMetric>,
         /// Another by name.
+        #[schemars(extend("minLength" = 1))]
         pub custom_metric: Option<String>,
         /// In which direction.
         pub mode: WorkloadMode,
@@ -136,6 +151,7 @@ message! {
     }
 
     /// A change of a tag.
+    #[schemars(extend("x-kubernetes-validations" = rules::tag_override()))]
     pub struct TagOverride {
         /// What happens.
         pub operation: TagOperation,

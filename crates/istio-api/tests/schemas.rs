@@ -38,13 +38,30 @@ fn assert_structural(schema: &Value, path: &str) {
             "minimum",
             "maximum",
             "minProperties",
+            "maxProperties",
+            "minItems",
+            "maxItems",
+            "minLength",
+            "maxLength",
+            "pattern",
+            "required",
+            "nullable",
             "x-oneof",
             "x-duration",
+            "x-values",
+            "x-alias",
             "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-validations",
+            "x-kubernetes-list-type",
+            "x-kubernetes-list-map-keys",
         ];
         assert!(known.contains(&keyword.as_str()), "{path}: {keyword}");
     }
     assert!(schema["type"].is_string(), "{path}: {:?}", schema["type"]);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+        assert!(properties.is_some_and(|fields| fields.contains_key(required.as_str().unwrap())), "{path}: {required} is no property");
+    }
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         assert_structural(property, &format!("{path}.{name}"));
     }

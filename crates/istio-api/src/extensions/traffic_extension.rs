@@ -1,6 +1,7 @@
 //! TrafficExtension (`extensions/v1alpha1/traffic_extension.proto`): a filter in WebAssembly or Lua.
 
 use super::wasm_plugin::{FailStrategy, PluginType, PullPolicy, TrafficSelector, VmConfig};
+use crate::crd::rules;
 use crate::{
     message::{enumeration, message},
     scalar::Struct,
@@ -8,11 +9,13 @@ use crate::{
 };
 
 message! {
-    /// The `spec` of a TrafficExtension.
+    /// TrafficExtension adds a filter in WebAssembly or Lua to the proxies of workloads.
+    #[schemars(extend("x-kubernetes-validations" = rules::traffic_extension()))]
     pub struct TrafficExtension {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub selector: Option<WorkloadSelector>,
         /// The resources it attaches to instead.
+        #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
         /// Where in the chain of filters.
         pub phase: ExecutionPhase,
@@ -29,20 +32,25 @@ message! {
     oneof filter: ExtensionFilter { wasm => Wasm(WasmConfig), lua => Lua(LuaConfig) }
 
     /// A filter in WebAssembly.
+    #[schemars(extend("required" = ["url"]))]
     pub struct WasmConfig {
         /// Where the module is: `oci://` (also without scheme), `file://`, `http://` or `https://`.
+        #[schemars(extend("minLength" = 1, "x-kubernetes-validations" = rules::module_url()))]
         pub url: String,
         /// The module's checksum in hex.
+        #[schemars(extend("pattern" = "(^$|^[a-f0-9]{64}$)"))]
         pub sha256: String,
         /// When it is fetched again.
         pub image_pull_policy: PullPolicy,
         /// The Secret for the registry, in the same namespace.
+        #[schemars(extend("minLength" = 1, "maxLength" = 253))]
         pub image_pull_secret: String,
         /// Not used by Istio.
         pub verification_key: String,
         /// What the plugin receives.
         pub plugin_config: Option<Struct>,
         /// The plugin within the module.
+        #[schemars(extend("minLength" = 1, "maxLength" = 256))]
         pub plugin_name: String,
         /// What happens if the plugin fails.
         pub fail_strategy: FailStrategy,
@@ -54,8 +62,10 @@ message! {
     }
 
     /// A filter in Lua.
+    #[schemars(extend("required" = ["inlineCode"]))]
     pub struct LuaConfig {
         /// The program.
+        #[schemars(extend("minLength" = 1, "maxLength" = 65536))]
         pub inline_code: String,
     }
 }

@@ -1,5 +1,6 @@
 //! WasmPlugin (`extensions/v1alpha1/wasm.proto`): a filter in WebAssembly.
 
+use crate::crd::rules;
 use crate::{
     message::{enumeration, message},
     scalar::Struct,
@@ -7,27 +8,34 @@ use crate::{
 };
 
 message! {
-    /// The `spec` of a WasmPlugin.
+    /// WasmPlugin adds a filter in WebAssembly to the proxies of workloads.
+    #[schemars(extend("required" = ["url"]))]
+    #[schemars(extend("x-kubernetes-validations" = rules::one_attachment(&["selector", "targetRef", "targetRefs"])))]
     pub struct WasmPlugin {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub selector: Option<WorkloadSelector>,
         /// The resource it attaches to instead.
         pub target_ref: Option<PolicyTargetReference>,
         /// The resources it attaches to instead.
+        #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
         /// Where the module is: `oci://` (also without scheme), `file://`, `http://` or `https://`.
+        #[schemars(extend("minLength" = 1, "x-kubernetes-validations" = rules::module_url()))]
         pub url: String,
         /// The module's checksum in hex.
+        #[schemars(extend("pattern" = "(^$|^[a-f0-9]{64}$)"))]
         pub sha256: String,
         /// When it is fetched again.
         pub image_pull_policy: PullPolicy,
         /// The Secret for the registry, in the same namespace.
+        #[schemars(extend("minLength" = 1, "maxLength" = 253))]
         pub image_pull_secret: String,
         /// Not used by Istio.
         pub verification_key: String,
         /// What the plugin receives.
         pub plugin_config: Option<Struct>,
         /// The plugin within the module.
+        #[schemars(extend("minLength" = 1, "maxLength" = 256))]
         pub plugin_name: String,
         /// Where in the chain of filters.
         pub phase: PluginPhase,
@@ -50,22 +58,28 @@ message! {
         /// In which direction.
         pub mode: WorkloadMode,
         /// On which ports; none mean all.
+        #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"], "x-each" = rules::listed_port()))]
         pub ports: Vec<PortSelector>,
     }
 
     /// The machine that a plugin runs in.
     pub struct VmConfig {
         /// Its environment.
+        #[schemars(extend("maxItems" = 256, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
         pub env: Vec<EnvVar>,
     }
 
     /// A variable of the environment.
+    #[schemars(extend("required" = ["name"]))]
+    #[schemars(extend("x-kubernetes-validations" = rules::value_only_inline()))]
     pub struct EnvVar {
         /// Its name.
+        #[schemars(extend("minLength" = 1, "maxLength" = 256))]
         pub name: String,
         /// Where the value comes from.
         pub value_from: EnvValueSource,
         /// The value, for INLINE.
+        #[schemars(extend("maxLength" = 2048))]
         pub value: String,
     }
 }

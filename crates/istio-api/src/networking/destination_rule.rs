@@ -1,14 +1,18 @@
 //! DestinationRule (`networking/v1alpha3/destination_rule.proto`): how connections to a service are made.
 
+use crate::schema::cel;
 use crate::{
     duration::Duration,
     message::{enumeration, message},
     selector::{PortSelector, WorkloadSelector},
 };
+use serde_json::json;
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a DestinationRule.
+    /// DestinationRule says how connections to a service are made, after routing: load balancing, limits, TLS, when a failing
+    /// endpoint is set aside, and which subsets the service has.
+    #[schemars(extend("required" = ["host"]))]
     pub struct DestinationRule {
         /// The service, possibly with a wildcard; a short name belongs to the namespace of the object.
         pub host: String,
@@ -33,6 +37,7 @@ message! {
         /// TLS towards the service.
         pub tls: Option<ClientTlsSettings>,
         /// Policies that replace the listed blocks for one port.
+        #[schemars(extend("maxItems" = 4096))]
         pub port_level_settings: Vec<PortTrafficPolicy>,
         /// Tunnels TCP through another host.
         pub tunnel: Option<TunnelSettings>,
@@ -57,6 +62,7 @@ message! {
     }
 
     /// Tunnels TCP in HTTP requests.
+    #[schemars(extend("required" = ["targetHost", "targetPort"]))]
     pub struct TunnelSettings {
         /// `CONNECT` (also if empty) or `POST`.
         pub protocol: String,
@@ -75,14 +81,17 @@ message! {
     /// Limits retries in relation to requests.
     pub struct RetryBudget {
         /// Percents of the active requests; unset means 20.
+        #[schemars(extend("minimum" = 0, "maximum" = 100))]
         pub percent: Option<f64>,
         /// Allowed in any case; 0 means 3.
         pub min_retry_concurrency: u32,
         /// Not supported by Envoy's budget.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub budget_interval: Option<Duration>,
     }
 
     /// A named part of a service.
+    #[schemars(extend("required" = ["name"]))]
     pub struct Subset {
         /// Its name.
         pub name: String,
@@ -153,18 +162,21 @@ message! {
     }
 
     /// The cookie that holds the hash.
+    #[schemars(extend("required" = ["name"]))]
     pub struct HttpCookie {
         /// Its name.
         pub name: String,
         /// Its path.
         pub path: String,
         /// Its lifetime; 0 makes a session cookie.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub ttl: Option<Duration>,
         /// Further attributes of a cookie that is made.
         pub attributes: Vec<HttpCookieAttribute>,
     }
 
     /// An attribute of a cookie.
+    #[schemars(extend("required" = ["name"]))]
     pub struct HttpCookieAttribute {
         /// Its name.
         pub name: String,
@@ -175,10 +187,13 @@ message! {
     /// Choice by reported load.
     pub struct BackendUtilizationLb {
         /// How long a new endpoint must report before its weight counts.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub weight_stabilization_period: Option<Duration>,
         /// After how long without report a weight is void.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub weight_expiration_period: Option<Duration>,
         /// How often weights change.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub weight_update_period: Option<Duration>,
         /// How much errors count as load.
         pub error_utilization_penalty_percent: u32,
@@ -187,12 +202,15 @@ message! {
     }
 
     /// The slow start of new endpoints.
+    #[schemars(extend("required" = ["duration"]))]
     pub struct WarmupConfiguration {
         /// How long.
         pub duration: Option<Duration>,
         /// The share at the beginning; unset means 10.
+        #[schemars(extend("minimum" = 0, "maximum" = 100))]
         pub minimum_percent: Option<f64>,
         /// The curve; unset means 1.0, which is linear.
+        #[schemars(extend("minimum" = 0))]
         pub aggression: Option<f64>,
     }
 
@@ -215,6 +233,7 @@ message! {
         /// Unset means no limit.
         pub max_connection_duration: Option<Duration>,
         /// Of TCP, and of HTTP if it sets none; 0s turns it off.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub idle_timeout: Option<Duration>,
     }
 
@@ -280,6 +299,7 @@ message! {
         /// Below this share of healthy endpoints detection is off.
         pub min_health_percent: i32,
         /// The statuses that count as errors; empty means 5xx.
+        #[schemars(extend("x-each" = json!({ "minimum": 100, "maximum": 599 })))]
         pub outlier_detection_http_error_codes: Vec<u32>,
     }
 
@@ -342,6 +362,7 @@ message! {
         /// Labels in order of their weight.
         pub failover_priority: Vec<String>,
         /// With fewer endpoints zones do not matter.
+        #[schemars(extend("minimum" = 1))]
         pub min_cluster_size: Option<u32>,
     }
 }

@@ -1,5 +1,6 @@
 //! EnvoyFilter (`networking/v1alpha3/envoy_filter.proto`): patches of the generated Envoy configuration.
 
+use crate::crd::rules;
 use crate::{
     message::{enumeration, message},
     networking::sidecar::WorkloadSelector,
@@ -9,11 +10,14 @@ use crate::{
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of an EnvoyFilter.
+    /// EnvoyFilter patches the Envoy configuration that is generated for proxies. It depends on names and shapes that may
+    /// change with every release.
+    #[schemars(extend("x-kubernetes-validations" = rules::one_attachment(&["workloadSelector", "targetRefs"])))]
     pub struct EnvoyFilter {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub workload_selector: Option<WorkloadSelector>,
         /// The waypoints or Gateway API gateways instead.
+        #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
         /// The patches, applied in order.
         pub config_patches: Vec<EnvoyConfigObjectPatch>,
@@ -33,6 +37,7 @@ message! {
     }
 
     /// Which objects are patched.
+    #[schemars(extend("x-kubernetes-validations" = rules::waypoint_match()))]
     pub struct EnvoyConfigObjectMatch {
         /// In which direction or kind of proxy.
         pub context: PatchContext,
@@ -155,6 +160,7 @@ message! {
     /// What of a waypoint.
     pub struct WaypointMatch {
         /// The port of the service.
+        #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port_number: u32,
         /// A route.
         pub route: Option<WaypointRouteMatch>,

@@ -1,10 +1,12 @@
 //! Gateway (`networking/v1alpha3/gateway.proto`): the listeners of gateway workloads.
 
 use crate::message::{enumeration, message};
+use crate::schema::cel;
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a Gateway.
+    /// Gateway describes the listeners of gateway workloads: ports, protocols, hosts and TLS. Routes are added by
+    /// VirtualServices that name it.
     pub struct Gateway {
         /// The listeners.
         pub servers: Vec<Server>,
@@ -13,6 +15,7 @@ message! {
     }
 
     /// A listener.
+    #[schemars(extend("required" = ["port", "hosts"]))]
     pub struct Server {
         /// Where it listens.
         pub port: Option<Port>,
@@ -29,6 +32,7 @@ message! {
     }
 
     /// The port of a listener.
+    #[schemars(extend("required" = ["number", "protocol", "name"]))]
     pub struct Port {
         /// 1 to 65535.
         pub number: u32,
@@ -41,6 +45,11 @@ message! {
     }
 
     /// TLS of a server.
+    #[schemars(extend("x-kubernetes-validations" = cel(&[
+        ("!(has(self.credentialName) && has(self.credentialNames))", "only one of credentialName and credentialNames can be set", ".credentialNames"),
+        ("!(has(self.credentialNames) && has(self.tlsCertificates))", "only one of credentialNames and tlsCertificates can be set", ".tlsCertificates"),
+        ("!(has(self.credentialName) && has(self.tlsCertificates))", "only one of credentialName and tlsCertificates can be set", ".tlsCertificates"),
+    ])))]
     pub struct ServerTlsSettings {
         /// Whether plain requests are answered with a redirect to HTTPS.
         pub https_redirect: bool,
@@ -57,10 +66,12 @@ message! {
         /// The Secret with the files' contents in place of the files.
         pub credential_name: String,
         /// Two Secrets at most: one with an RSA and one with an ECDSA certificate.
+        #[schemars(extend("minItems" = 1, "maxItems" = 2))]
         pub credential_names: Vec<String>,
         /// The Secret or ConfigMap with the authorities of client certificates.
         pub ca_cert_credential_name: String,
         /// Two certificates at most, from files.
+        #[schemars(extend("minItems" = 1, "maxItems" = 2))]
         pub tls_certificates: Vec<TlsCertificate>,
         /// Which subject names client certificates may have; empty means any.
         pub subject_alt_names: Vec<String>,

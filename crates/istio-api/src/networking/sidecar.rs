@@ -1,5 +1,6 @@
 //! Sidecar (`networking/v1alpha3/sidecar.proto`): what a sidecar proxy listens on and what it sees.
 
+use crate::crd::rules;
 use crate::{
     message::{enumeration, message},
     networking::{destination_rule::ConnectionPoolSettings, gateway::ServerTlsSettings, virtual_service::Destination},
@@ -7,7 +8,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a Sidecar.
+    /// Sidecar limits what the proxies of a namespace, or of selected workloads in it, listen on and which hosts they see.
     pub struct Sidecar {
         /// The workloads of the namespace; unset means all.
         pub workload_selector: Option<WorkloadSelector>,
@@ -22,6 +23,7 @@ message! {
     }
 
     /// An inbound listener.
+    #[schemars(extend("required" = ["port"]))]
     pub struct IstioIngressListener {
         /// Where it listens.
         pub port: Option<SidecarPort>,
@@ -38,6 +40,7 @@ message! {
     }
 
     /// An outbound listener.
+    #[schemars(extend("required" = ["hosts"]))]
     pub struct IstioEgressListener {
         /// Where it listens; unset means a listener for all hosts that no other one covers.
         pub port: Option<SidecarPort>,
@@ -52,6 +55,7 @@ message! {
     /// Selects workloads by labels; the form of the networking group (policies use `selector::WorkloadSelector`).
     pub struct WorkloadSelector {
         /// All of these labels are required.
+        #[schemars(extend("maxProperties" = 256, "x-each" = rules::selector_value()))]
         pub labels: BTreeMap<String, String>,
     }
 

@@ -9,7 +9,8 @@ use crate::{
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a VirtualService.
+    /// VirtualService routes the requests and connections for a host: by path, header, port, server name or client to
+    /// weighted destinations, a redirect or a fixed answer, with timeouts, retries, faults and mirrors.
     pub struct VirtualService {
         /// The hosts the rules are for; short names belong to the namespace of the object.
         pub hosts: Vec<String>,
@@ -26,6 +27,7 @@ message! {
     }
 
     /// Where traffic goes: a service of the registry.
+    #[schemars(extend("required" = ["host"]))]
     pub struct Destination {
         /// The service; a short name belongs to the namespace of the object.
         pub host: String,
@@ -63,6 +65,8 @@ message! {
         /// Copies of the traffic go to these.
         pub mirrors: Vec<HttpMirrorPolicy>,
         /// Deprecated: whole percents of `mirror`.
+        #[serde(alias = "mirror_percent")]
+        #[schemars(extend("x-alias" = "mirror_percent"))]
         pub mirror_percent: Option<u32>,
         /// Percents of `mirror`; unset means all.
         pub mirror_percentage: Option<Percent>,
@@ -99,6 +103,7 @@ message! {
     }
 
     /// A rule for TLS connections that are passed through.
+    #[schemars(extend("required" = ["match"]))]
     pub struct TlsRoute {
         /// Any of these must match.
         #[serde(rename = "match")]
@@ -149,6 +154,7 @@ message! {
     }
 
     /// A weighted destination of HTTP.
+    #[schemars(extend("required" = ["destination"]))]
     pub struct HttpRouteDestination {
         /// Where to.
         pub destination: Option<Destination>,
@@ -159,6 +165,7 @@ message! {
     }
 
     /// A weighted destination of TCP and TLS.
+    #[schemars(extend("required" = ["destination"]))]
     pub struct RouteDestination {
         /// Where to.
         pub destination: Option<Destination>,
@@ -183,6 +190,7 @@ message! {
     }
 
     /// A condition on TLS connections.
+    #[schemars(extend("required" = ["sniHosts"]))]
     pub struct TlsMatchAttributes {
         /// Server names, possibly with a wildcard; must lie within the VirtualService's hosts.
         pub sni_hosts: Vec<String>,
@@ -218,6 +226,7 @@ message! {
     oneof redirect_port: RedirectPort { port => Number(u32), derive_port => Derived(RedirectPortSelection) }
 
     /// A fixed answer.
+    #[schemars(extend("required" = ["status"]))]
     pub struct HttpDirectResponse {
         /// The status code.
         pub status: u32,
@@ -335,6 +344,7 @@ message! {
     oneof error_type: AbortError { http_status => HttpStatus(i32), grpc_status => GrpcStatus(str), http2_error => Http2Error(str) }
 
     /// A destination of copies.
+    #[schemars(extend("required" = ["destination"]))]
     pub struct HttpMirrorPolicy {
         /// Where to.
         pub destination: Option<Destination>,

@@ -1,14 +1,19 @@
 //! WorkloadGroup (`networking/v1alpha3/workload_group.proto`): the template of WorkloadEntries that register themselves.
 
+use crate::crd::rules;
+use crate::schema::cel;
 use crate::{message::message, networking::workload_entry::WorkloadEntry};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a WorkloadGroup.
+    /// WorkloadGroup is the template of the WorkloadEntries that virtual machines register for themselves.
+    #[schemars(extend("required" = ["template"]))]
     pub struct WorkloadGroup {
         /// What is copied into the metadata of entries.
         pub metadata: Option<ObjectMeta>,
         /// What is copied into their `spec`; without an address.
+        #[schemars(extend("x-kubernetes-validations" = rules::workload_template()))]
         pub template: Option<WorkloadEntry>,
         /// How the agent on the machine probes the workload.
         pub probe: Option<ReadinessProbe>,
@@ -17,22 +22,29 @@ message! {
     /// Labels and annotations of entries.
     pub struct ObjectMeta {
         /// The labels.
+        #[schemars(extend("maxProperties" = 256))]
         pub labels: BTreeMap<String, String>,
         /// The annotations.
+        #[schemars(extend("maxProperties" = 256))]
         pub annotations: BTreeMap<String, String>,
     }
 
     /// How a workload is probed, with the meaning and defaults of a Pod's probe.
     pub struct ReadinessProbe {
         /// Before the first probe.
+        #[schemars(extend("minimum" = 0))]
         pub initial_delay_seconds: i32,
         /// 0 means 1.
+        #[schemars(extend("minimum" = 0))]
         pub timeout_seconds: i32,
         /// 0 means 10.
+        #[schemars(extend("minimum" = 0))]
         pub period_seconds: i32,
         /// Successes in a row until healthy; 0 means 1.
+        #[schemars(extend("minimum" = 0))]
         pub success_threshold: i32,
         /// Failures in a row until unhealthy; 0 means 3.
+        #[schemars(extend("minimum" = 0))]
         pub failure_threshold: i32,
         /// By a request.
         pub http_get: Option<HttpHealthCheckConfig>,
@@ -51,14 +63,17 @@ message! {
     }
 
     /// A probe by a request.
+    #[schemars(extend("required" = ["port"]))]
     pub struct HttpHealthCheckConfig {
         /// The path; empty means `/`.
         pub path: String,
         /// The port.
+        #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port: u32,
         /// The host; empty means the workload's address.
         pub host: String,
         /// `http` (also if empty) or `https`.
+        #[schemars(extend("x-kubernetes-validations" = cel(&[("self in ['', 'HTTP', 'HTTPS']", "must be HTTP or HTTPS", "")])))]
         pub scheme: String,
         /// Headers of the request.
         pub http_headers: Vec<HttpHeader>,
@@ -67,6 +82,7 @@ message! {
     /// A probe by gRPC's health protocol.
     pub struct GrpcHealthCheckConfig {
         /// The port.
+        #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port: u32,
         /// The service to ask for.
         pub service: String,
@@ -75,22 +91,27 @@ message! {
     /// A header of a probe.
     pub struct HttpHeader {
         /// Its name.
+        #[schemars(extend("pattern" = "^[-_A-Za-z0-9]+$"))]
         pub name: String,
         /// Its value.
         pub value: String,
     }
 
     /// A probe by a connection.
+    #[schemars(extend("required" = ["port"]))]
     pub struct TcpHealthCheckConfig {
         /// The host; empty means localhost.
         pub host: String,
         /// The port.
+        #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port: u32,
     }
 
     /// A probe by a command.
+    #[schemars(extend("required" = ["command"]))]
     pub struct ExecHealthCheckConfig {
         /// The command and its arguments; status 0 is healthy.
+        #[schemars(extend("x-each" = json!({ "minLength": 1 })))]
         pub command: Vec<String>,
     }
 }

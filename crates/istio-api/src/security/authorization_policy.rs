@@ -1,20 +1,26 @@
 //! AuthorizationPolicy (`security/v1beta1/authorization_policy.proto`): who may do what.
 
+use crate::crd::rules;
 use crate::{
     message::{enumeration, message},
     selector::{PolicyTargetReference, WorkloadSelector},
 };
+use serde_json::json;
 
 message! {
-    /// The `spec` of an AuthorizationPolicy.
+    /// AuthorizationPolicy decides which requests a workload accepts: CUSTOM policies are asked first, then DENY, then ALLOW;
+    /// with no ALLOW policy for a workload, what is not denied is allowed.
+    #[schemars(extend("x-kubernetes-validations" = rules::one_attachment(&["selector", "targetRef", "targetRefs"])))]
     pub struct AuthorizationPolicy {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub selector: Option<WorkloadSelector>,
         /// The resource it attaches to instead.
         pub target_ref: Option<PolicyTargetReference>,
         /// The resources it attaches to instead.
+        #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
         /// Any of these must match; none match nothing.
+        #[schemars(extend("maxItems" = 512))]
         pub rules: Vec<Rule>,
         /// What happens to what matches.
         pub action: Action,
@@ -31,6 +37,7 @@ message! {
     /// A rule; all given parts must match.
     pub struct Rule {
         /// Any of these sources; none mean all.
+        #[schemars(extend("maxItems" = 512))]
         pub from: Vec<From>,
         /// Any of these operations; none mean all.
         pub to: Vec<To>,
@@ -51,6 +58,7 @@ message! {
     }
 
     /// Who sends; all given fields must match, each by any of its values (`abc`, `abc*`, `*abc` or `*`).
+    #[schemars(extend("x-kubernetes-validations" = rules::service_accounts_alone()))]
     pub struct Source {
         /// Identities of the peer, `cluster.local/ns/default/sa/name`.
         pub principals: Vec<String>,
@@ -65,8 +73,10 @@ message! {
         /// None of these.
         pub not_namespaces: Vec<String>,
         /// Service accounts of the peer, `namespace/name` or a name of the own namespace.
+        #[schemars(extend("maxItems" = 16, "x-each" = json!({ "maxLength": 320 })))]
         pub service_accounts: Vec<String>,
         /// None of these.
+        #[schemars(extend("maxItems" = 16, "x-each" = json!({ "maxLength": 320 })))]
         pub not_service_accounts: Vec<String>,
         /// Addresses or ranges of the peer.
         pub ip_blocks: Vec<String>,
@@ -103,6 +113,7 @@ message! {
     }
 
     /// A condition on an attribute.
+    #[schemars(extend("required" = ["key"]))]
     pub struct Condition {
         /// The attribute, `request.headers[x]`.
         pub key: String,

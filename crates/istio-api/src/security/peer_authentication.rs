@@ -1,5 +1,6 @@
 //! PeerAuthentication (`security/v1beta1/peer_authentication.proto`): whether workloads ask for mutual TLS.
 
+use crate::crd::rules;
 use crate::{
     message::{enumeration, message},
     selector::WorkloadSelector,
@@ -7,7 +8,9 @@ use crate::{
 use std::collections::BTreeMap;
 
 message! {
-    /// The `spec` of a PeerAuthentication.
+    /// PeerAuthentication says whether workloads ask their peers for mutual TLS. The narrowest policy counts: for a port, a
+    /// workload, a namespace, the mesh.
+    #[schemars(extend("x-kubernetes-validations" = rules::port_level_needs_selector()))]
     pub struct PeerAuthentication {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub selector: Option<WorkloadSelector>,
@@ -15,6 +18,7 @@ message! {
         pub mtls: Option<MutualTls>,
         /// By the port of the workload; only with a selector.
         #[schemars(extend("minProperties" = 1))]
+        #[schemars(extend("x-kubernetes-validations" = rules::port_keys()))]
         pub port_level_mtls: BTreeMap<u32, MutualTls>,
     }
 
