@@ -1,0 +1,28 @@
+//! The messages of Istio's `istio.v1.auth` (`security/v1alpha1/ca.proto`). Two of them, so they are written by hand.
+
+use xds_api::google::protobuf::Struct;
+
+/// The gRPC method that issues certificates.
+pub const CREATE_CERTIFICATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+
+/// `IstioCertificateRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CertificateRequest {
+    /// A PKCS#10 request as PEM. Only its public key counts.
+    #[prost(string, tag = "1")]
+    pub csr: String,
+    /// Seconds; 0 is the default of the CA.
+    #[prost(int64, tag = "3")]
+    pub validity_duration: i64,
+    /// `CertSigner` and `ImpersonatedIdentity` of Istio; neither is served here.
+    #[prost(message, optional, tag = "4")]
+    pub metadata: Option<Struct>,
+}
+
+/// `IstioCertificateResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CertificateResponse {
+    /// PEM: the leaf, each intermediate, and last one text with all roots.
+    #[prost(string, repeated, tag = "1")]
+    pub cert_chain: Vec<String>,
+}

@@ -1,0 +1,207 @@
+//! `IstioCertificateService.CreateCertificate`: one unary gRPC method, answered without a framework, because a
+//! certificate costs little more than its two signatures.
+
+use crate::{
+    api::{CertificateRequest, CertificateResponse},
+    authenticate::{Authenticator, Caller, ClientCertificate, Presented},
+    authority::{Authority, AuthorityError, Issued, Subject, answer},
+    csr,
+    limits::Peers,
+    metrics::Metrics,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Limited};
+use prost::Message;
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Instant, SystemTime},
+};
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+/// Told of every certificate that goes out.
+pub trait Issuances: Send + Sync {
+    /// `caller` at `address` was sent a certificate signed by the signer of this fingerprint, with the bundle of this hash.
+    fn issued(&self, caller: &Caller, address: SocketAddr, signer: &str, bundle: &str, expires: i64);
+}
+
+/// The certificate service.
+pub struct CertificateService {
+    authority: Arc<Authority>,
+    authenticator: Arc<Authenticator>,
+    peers: Peers,
+    metrics: Metrics,
+    issuances: Arc<dyn Issuances>,
+}
+
+impl CertificateService {
+    /// A service that issues what `authority` signs to whom `authenticator` knows.
+    pub fn new(
+        authority: Arc<Authority>,
+        authenticator: Arc<Authenticator>,
+        peers: Peers,
+        metrics: Metrics,
+        issuances: Arc<dyn Issuances>,
+    ) -> Self {
+        Self { authority, authenticator, peers, metrics, issuances }
+    }
+
+    /// Answers one call of [`crate::api::CREATE_CERTIFICATE`].
+    pub async fn handle<B>(&self, request: Request<B>, address: SocketAddr, certificate: Option<&ClientCertificate>) -> Response<UnaryBody>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.metrics.csr.inc();
+        match self.create(request, address, certificate).await {
+            Ok(message) => framed(&message),
+            Err(status) => {
+                let reason = status.message();
+                tracing::warn!(peer = %address, code = ?status.code(), reason, "no certificate was issued");
+                status.into_http()
+            }
+        }
+    }
+
+    async fn create<B>(
+        &self,
+        request: Request<B>,
+        address: SocketAddr,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<CertificateResponse, Status>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if !self.peers.request(address.ip(), Instant::now()) {
+            self.metrics.refused("request_rate");
+            return Err(Status::resource_exhausted("too many requests from one address; wait before the next"));
+        }
+        let (head, body) = request.into_parts();
+        let now = SystemTime::now();
+        let caller = self.authenticator.authenticate(presented(&head.headers, certificate), now).await.map_err(|error| error.status())?;
+        let request = self.read(body).await?;
+        self.issue(&request, &caller, address, now)
+    }
+
+    async fn read<B>(&self, body: B) -> Result<CertificateRequest, Status>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let limits = self.peers.limits();
+        let collected = timeout(limits.request, Limited::new(body, limits.request_bytes).collect()).await;
+        let Ok(collected) = collected else {
+            self.metrics.refused("slow_request");
+            return Err(Status::deadline_exceeded("the request did not come in time"));
+        };
+        let mut bytes = collected
+            .map_err(|error| {
+                if error.is::<http_body_util::LengthLimitError>() {
+                    self.metrics.refused("large_request");
+                    return Status::resource_exhausted("the request is too large");
+                }
+                Status::cancelled("the request was not sent in full")
+            })?
+            .to_bytes();
+        let malformed = || Status::invalid_argument("the request is no gRPC message of this method");
+        let (compressed, length) = (bytes.try_get_u8().map_err(|_| malformed())?, bytes.try_get_u32().map_err(|_| malformed())?);
+        if compressed != 0 {
+            return Err(Status::unimplemented("compressed requests are not read"));
+        }
+        if usize::try_from(length).ok() != Some(bytes.len()) {
+            return Err(malformed());
+        }
+        CertificateRequest::decode(bytes).map_err(|_| malformed())
+    }
+
+    fn issue(
+        &self,
+        request: &CertificateRequest,
+        caller: &Caller,
+        address: SocketAddr,
+        now: SystemTime,
+    ) -> Result<CertificateResponse, Status> {
+        // Another identity than its own is for node proxies, which are not served. To ignore the wish would hide that.
+        if let Some(metadata) = &request.metadata
+            && let Some(key) = ["ImpersonatedIdentity", "CertSigner"].into_iter().find(|key| metadata.fields.contains_key(*key))
+        {
+            self.metrics.refused("metadata");
+            return Err(Status::permission_denied(format!("the metadata {key} is not served here")));
+        }
+        let lifetime = self.authority.lifetime(request.validity_duration).map_err(|error| self.sign_error(&error))?;
+        let key = csr::verify(&request.csr).map_err(|error| {
+            self.metrics.csr_parsing_errors.inc();
+            Status::invalid_argument(error.to_string())
+        })?;
+        let signer = self.authority.signer();
+        let subject = Subject::Workload(caller.identity.clone());
+        let issued: Issued =
+            self.authority.issue(&signer, &key, &subject, lifetime, now).map_err(|error| self.sign_error(&error))?;
+        self.metrics.issued.inc();
+        self.issuances.issued(caller, address, &signer.fingerprint, &signer.bundle.hash, issued.expires);
+        tracing::debug!(identity = %caller.identity, peer = %address, by = caller.credential.as_str(), "a certificate was issued");
+        Ok(CertificateResponse { cert_chain: answer(&issued, &signer) })
+    }
+
+    fn sign_error(&self, error: &AuthorityError) -> Status {
+        let (label, code) = match error {
+            AuthorityError::TtlTooLong { .. } => ("TTL_ERROR", Code::InvalidArgument),
+            AuthorityError::NotReady | AuthorityError::Expired => ("CA_NOT_READY", Code::Unavailable),
+            _ => ("CERT_GEN_ERROR", Code::Internal),
+        };
+        self.metrics.csr_sign_errors.with_label_values(&[label]).inc();
+        Status::new(code, error.to_string())
+    }
+}
+
+/// What the headers and the handshake of a request say of its caller.
+pub fn presented<'a>(headers: &'a HeaderMap, certificate: Option<&'a ClientCertificate>) -> Presented<'a> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Presented { certificate, authorization: text("authorization"), cluster: text("clusterid") }
+}
+
+fn framed(message: &CertificateResponse) -> Response<UnaryBody> {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(length + 5);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    // The buffer grows; there is nothing that could fail.
+    let _ = message.encode(&mut frame);
+    let mut response = Response::new(UnaryBody { data: Some(frame.freeze()), trailers: true });
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// The body of an answer: one message and `grpc-status: 0`, or nothing, if the status is in the headers.
+#[derive(Default)]
+pub struct UnaryBody {
+    data: Option<Bytes>,
+    trailers: bool,
+}
+
+impl Body for UnaryBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if std::mem::take(&mut self.trailers) {
+            let trailers = HeaderMap::from_iter([(header::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && !self.trailers
+    }
+}

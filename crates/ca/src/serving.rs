@@ -1,0 +1,197 @@
+//! TLS of our own servers: the certificate that they show, and which client certificates they take.
+
+use crate::{
+    authority::{Authority, AuthorityError, Subject},
+    signer::{Signer, seconds},
+};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::watch;
+use tokio_rustls::rustls::{
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    version::{TLS12, TLS13},
+};
+
+/// Why no server can be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServingError {
+    /// No certificate for it.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The library refuses what it is given.
+    #[error("TLS: {0}")]
+    Tls(#[from] tokio_rustls::rustls::Error),
+    /// The roots cannot be used to check clients.
+    #[error("client certificates cannot be checked: {0}")]
+    Verifier(String),
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LeastVersion {
+    /// TLS 1.2, Istio's default.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// What a server of ours shows and wants.
+#[derive(Clone, Debug)]
+pub struct ServingSettings {
+    /// The DNS names that it is reached by.
+    pub names: Vec<String>,
+    /// The addresses that it is reached by.
+    pub addresses: Vec<IpAddr>,
+    /// How long a certificate of our own is valid; a new one is made after half of that.
+    pub lifetime: Duration,
+    /// The oldest version of TLS.
+    pub least_version: LeastVersion,
+}
+
+/// A certificate of the operator's own, in the place of one that we would make (`--tlsCertFile`, `--tlsKeyFile`).
+pub struct OwnCertificate {
+    /// The chain, the server's certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// What protocols a server speaks inside of TLS, and whether it looks at client certificates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServerKind {
+    /// gRPC: HTTP/2, client certificates of the mesh are taken if there are any.
+    Secured,
+    /// Webhooks: HTTP/2 and HTTP/1.1, no client certificates.
+    Webhook,
+}
+
+/// The configurations of all our TLS servers. Handshakes take the newest; connections keep theirs.
+#[derive(Clone)]
+pub struct ServerConfigs {
+    /// For the secured gRPC port.
+    pub secured: watch::Receiver<Arc<ServerConfig>>,
+    /// For the port of the webhooks.
+    pub webhook: watch::Receiver<Arc<ServerConfig>>,
+}
+
+/// Makes server configurations, and makes them anew when the certificate is half over or what signs has changed.
+pub struct Serving {
+    authority: Arc<Authority>,
+    settings: ServingSettings,
+    own: Option<OwnCertificate>,
+    secured: watch::Sender<Arc<ServerConfig>>,
+    webhook: watch::Sender<Arc<ServerConfig>>,
+    renewal: SystemTime,
+}
+
+impl Serving {
+    /// The first configurations.
+    ///
+    /// # Errors
+    /// When no certificate can be made, or the one given does not fit its key.
+    pub fn new(authority: Arc<Authority>, settings: ServingSettings, own: Option<OwnCertificate>) -> Result<Self, ServingError> {
+        let (pair, renewal) = certificate(&authority, &settings, own.as_ref())?;
+        let signer = authority.signer();
+        let secured = watch::Sender::new(Arc::new(config(ServerKind::Secured, &signer, &settings, &pair)?));
+        let webhook = watch::Sender::new(Arc::new(config(ServerKind::Webhook, &signer, &settings, &pair)?));
+        Ok(Self { authority, settings, own, secured, webhook, renewal })
+    }
+
+    /// Where servers take their configurations from.
+    pub fn configs(&self) -> ServerConfigs {
+        ServerConfigs { secured: self.secured.subscribe(), webhook: self.webhook.subscribe() }
+    }
+
+    /// Follows the authority and the clock, for ever.
+    pub async fn run(mut self) {
+        let mut signers = self.authority.follow();
+        signers.mark_unchanged();
+        loop {
+            let wait = self.renewal.duration_since(SystemTime::now()).unwrap_or(RETRY);
+            tokio::select! {
+                () = tokio::time::sleep(wait.max(RETRY)) => {}
+                changed = signers.changed() => if changed.is_err() { return },
+            }
+            signers.mark_unchanged();
+            match self.renew() {
+                Ok(()) => tracing::info!("the serving certificate was renewed"),
+                // The old one goes on being served; the next attempt follows soon.
+                Err(error) => tracing::error!("the serving certificate could not be renewed: {error}"),
+            }
+        }
+    }
+
+    fn renew(&mut self) -> Result<(), ServingError> {
+        let (pair, renewal) = certificate(&self.authority, &self.settings, self.own.as_ref())?;
+        let signer = self.authority.signer();
+        self.secured.send_replace(Arc::new(config(ServerKind::Secured, &signer, &self.settings, &pair)?));
+        self.webhook.send_replace(Arc::new(config(ServerKind::Webhook, &signer, &self.settings, &pair)?));
+        self.renewal = renewal;
+        Ok(())
+    }
+}
+
+/// Between attempts, and between renewals of certificates that live very shortly.
+const RETRY: Duration = Duration::from_secs(1);
+
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn certificate(
+    authority: &Authority,
+    settings: &ServingSettings,
+    own: Option<&OwnCertificate>,
+) -> Result<(Pair, SystemTime), ServingError> {
+    let now = SystemTime::now();
+    if let Some(own) = own {
+        // Renewed by whoever has made it.
+        return Ok(((own.chain.clone(), own.key.clone_key()), now + Duration::from_secs(24 * 60 * 60)));
+    }
+    let subject = Subject::Server { names: settings.names.clone(), addresses: settings.addresses.clone() };
+    let (chain, key, expires) = authority.serving_certificate(&subject, settings.lifetime, now)?;
+    let life = u64::try_from(expires.saturating_sub(seconds(now))).unwrap_or(0);
+    Ok(((chain, key), now + Duration::from_secs(life / 2)))
+}
+
+fn config(kind: ServerKind, signer: &Signer, settings: &ServingSettings, pair: &Pair) -> Result<ServerConfig, ServingError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions: &[&SupportedProtocolVersion] = match settings.least_version {
+        LeastVersion::Tls12 => &[&TLS13, &TLS12],
+        LeastVersion::Tls13 => &[&TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+    let builder = match kind {
+        ServerKind::Secured => builder.with_client_cert_verifier(client_verifier(signer, provider)?),
+        ServerKind::Webhook => builder.with_no_client_auth(),
+    };
+    let (chain, key) = pair;
+    let mut config = builder.with_single_cert(chain.clone(), key.clone_key())?;
+    config.alpn_protocols = match kind {
+        ServerKind::Secured => vec![b"h2".to_vec()],
+        ServerKind::Webhook => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    // A resumed session would carry the identity of a certificate that nobody looks at again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Takes certificates of every root that is trusted now, so also of the one that is on its way out, unless revoked.
+fn client_verifier(signer: &Signer, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, ServingError> {
+    let mut roots = RootCertStore::empty();
+    for root in &signer.bundle.roots {
+        roots.add(root.clone())?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .with_crls(signer.revocation_lists.iter().cloned())
+        .allow_unknown_revocation_status()
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| ServingError::Verifier(error.to_string()))
+}
