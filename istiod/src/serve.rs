@@ -22,7 +22,7 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     let (published, readable) = watch::channel(Arc::new(Published::default()));
     let sources = sources::start(&arguments, &events)?;
 
-    let state = xds::State::new(DomainSuffix::new(&arguments.domain));
+    let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), config::Features::read(|name| std::env::var(name).ok()));
     let pipeline = Pipeline::new(state, events_in, proxies_in, sources, published);
     // A thread of its own: a turn is pure computation, and must not keep a connection waiting.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;

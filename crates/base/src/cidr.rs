@@ -62,6 +62,13 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether nothing is known but that the gateway of its network leads there.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Dns(name) if name.is_empty())
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,8 +7,10 @@
 
 pub mod decode;
 mod event;
+mod features;
 pub mod file;
 mod store;
 
-pub use event::{Change, Event};
+pub use event::{Change, Event, JwksSource};
+pub use features::Features;
 pub use store::{Key, Store, StoreChanges};

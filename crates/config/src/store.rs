@@ -1,6 +1,6 @@
 //! The typed rows of everything that the sources have said: one table per kind.
 
-use crate::{Change, Event};
+use crate::{Change, Event, Features, JwksSource};
 use base::{ClusterId, Diagnostic, Namespace};
 use incremental::{Changed, Table};
 use istio_api::mesh::{MeshConfig, MeshNetworks};
@@ -38,6 +38,10 @@ macro_rules! store {
             pub mesh: Arc<MeshConfig>,
             /// The networks.
             pub networks: Arc<MeshNetworks>,
+            /// What the process was started with.
+            pub features: Arc<Features>,
+            /// The keys of issuers of tokens that were fetched.
+            pub jwks: Arc<BTreeMap<JwksSource, Arc<str>>>,
             /// What is wrong with the sources' texts, by file.
             pub findings: BTreeMap<Arc<str>, Vec<Diagnostic>>,
         }
@@ -51,6 +55,8 @@ macro_rules! store {
             )+
             /// The mesh-wide settings or the networks.
             pub mesh: bool,
+            /// The keys of issuers of tokens.
+            pub jwks: bool,
         }
 
         impl StoreChanges {
@@ -113,6 +119,16 @@ impl Store {
                 Change::Networks(networks) => {
                     changes.mesh |= *self.networks != *networks;
                     self.networks = networks;
+                }
+                Change::Jwks { source, keys } => {
+                    if self.jwks.get(&source) != keys.as_ref() {
+                        changes.jwks = true;
+                        let all = Arc::make_mut(&mut self.jwks);
+                        match keys {
+                            Some(keys) => all.insert(source, keys),
+                            None => all.remove(&source),
+                        };
+                    }
                 }
                 Change::Findings { source, diagnostics } if diagnostics.is_empty() => {
                     self.findings.remove(&source);

@@ -1,6 +1,6 @@
 //! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
 
-use crate::{Aliases, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
+use crate::{Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
 use base::{Diagnostic, Namespace};
 use config::{Key, Store, StoreChanges};
 use incremental::{Cx, Table};
@@ -42,7 +42,7 @@ impl Model {
             next.services = registry.services.clone();
             let mut by_age: Vec<_> = registry.services.iter(cx).map(|(_, service)| service.clone()).collect();
             by_age.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
-            next.aliases = Arc::new(Aliases::build(&by_age));
+            keep_or_set(&mut next.aliases, Aliases::build(&by_age));
             next.services_by_age = Arc::new(by_age);
         }
         if changes.mesh {
@@ -50,6 +50,8 @@ impl Model {
             next.networks = store.networks.clone();
             next.cluster_local = Arc::new(ClusterLocal::build(&next.mesh, next.domain.as_str()));
         }
+        next.features = store.features.clone();
+        next.network_gateways = registry.network_gateways().clone();
         next.secrets = store.secrets.clone();
         if changes.mesh || !changes.virtual_services.is_empty() {
             Self::advance_virtual_services(next, &mut self.resolved, store, changes);
@@ -76,10 +78,27 @@ impl Model {
             let rows = by_age(&store.peer_authentications);
             next.peer_authentications = Arc::new(PeerAuthentications::build(&next.root_namespace(), rows.iter()));
         }
-        let selecting =
-            [&changes.virtual_services, &changes.destination_rules, &changes.gateways, &changes.sidecars, &changes.peer_authentications];
+        if changes.mesh || !changes.authorization_policies.is_empty() {
+            let rows = by_age(&store.authorization_policies);
+            next.authorization_policies = Arc::new(AttachedPolicies::build(&next.root_namespace(), rows.iter()));
+        }
+        if changes.mesh || !changes.request_authentications.is_empty() {
+            let rows = by_age(&store.request_authentications);
+            next.request_authentications = Arc::new(AttachedPolicies::build(&next.root_namespace(), rows.iter()));
+        }
+        next.jwks = store.jwks.clone();
+        let selecting = [
+            &changes.virtual_services,
+            &changes.destination_rules,
+            &changes.gateways,
+            &changes.sidecars,
+            &changes.peer_authentications,
+            &changes.authorization_policies,
+            &changes.request_authentications,
+        ];
         if changes.mesh || !services.services.is_empty() || selecting.iter().any(|changed| !changed.is_empty()) {
-            next.selecting_labels = Arc::new(selecting_labels(next));
+            let labels = selecting_labels(next);
+            keep_or_set(&mut next.selecting_labels, labels);
             next.locality_matters = locality_matters(next);
             next.node_matters = node_matters(next);
         }
@@ -89,18 +108,39 @@ impl Model {
     fn advance_virtual_services(next: &mut Snapshot, resolved: &mut Table<Key, VirtualService>, store: &Store, changes: &StoreChanges) {
         let cx = &mut Cx::default();
         let export_to = &store.mesh.default_virtual_service_export_to;
-        let all: BTreeSet<Key> = store.virtual_services.iter(cx).map(|(key, _)| key.clone()).collect();
-        let dirty = if changes.mesh { &all } else { &changes.virtual_services.0 };
-        for key in dirty.iter().chain(&changes.virtual_services.0) {
-            let object: Option<&Arc<Object<api::VirtualService>>> = store.virtual_services.get(cx, key);
+        let mut dirty = changes.virtual_services.0.clone();
+        if changes.mesh {
+            dirty.extend(store.virtual_services.iter(cx).map(|(key, _)| key.clone()));
+        }
+        for key in dirty {
+            let object: Option<&Arc<Object<api::VirtualService>>> = store.virtual_services.get(cx, &key);
             let row = object.map(|object| VirtualService::resolve(object, next.domain.as_str(), export_to));
-            resolved.set(key.clone(), row);
+            resolved.set(key, row);
         }
         let mut rows: Vec<_> = resolved.iter(cx).map(|(_, row)| row.clone()).collect();
         rows.sort_by(|a, b| (a.created, &a.name, &a.namespace).cmp(&(b.created, &b.name, &b.namespace)));
         // Anew after any change of the kind: a delegate does not know its roots, and the sorting costs as much.
         crate::delegate::merge(&mut rows);
-        next.virtual_services = Arc::new(VirtualServices(rows));
+        keep_merged(&mut rows, &next.virtual_services.all);
+        next.virtual_services = Arc::new(VirtualServices::new(rows));
+    }
+}
+
+/// An equal value keeps its allocation: later stages compare by it.
+fn keep_or_set<T: PartialEq>(place: &mut Arc<T>, value: T) {
+    if **place != value {
+        *place = Arc::new(value);
+    }
+}
+
+/// Gives those that were merged with delegates the allocation that they had, if they are equal: later stages compare by it.
+fn keep_merged(rows: &mut [Arc<VirtualService>], previous: &[Arc<VirtualService>]) {
+    let merged = |vs: &&Arc<VirtualService>| !vs.delegates.is_empty() || !vs.findings.is_empty();
+    let known: BTreeMap<_, _> = previous.iter().filter(merged).map(|vs| ((&vs.namespace, &vs.name), vs)).collect();
+    for row in rows.iter_mut().filter(|row| merged(&&**row)) {
+        if let Some(old) = known.get(&(&row.namespace, &row.name)).filter(|old| ***old == *row) {
+            *row = Arc::clone(old);
+        }
     }
 }
 
@@ -153,7 +193,7 @@ fn node_matters(snapshot: &Snapshot) -> bool {
 /// The keys of labels by which any object tells proxies apart.
 fn selecting_labels(snapshot: &Snapshot) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
-    for vs in &snapshot.virtual_services.0 {
+    for vs in &snapshot.virtual_services.all {
         let spec = &vs.spec;
         keys.extend(spec.http.iter().flat_map(|http| &http.matches).flat_map(|m| m.source_labels.keys().cloned()));
         keys.extend(spec.tls.iter().flat_map(|tls| &tls.matches).flat_map(|m| m.source_labels.keys().cloned()));
@@ -175,5 +215,7 @@ fn selecting_labels(snapshot: &Snapshot) -> BTreeSet<String> {
         keys.extend(object.spec.selector.keys().cloned());
     }
     keys.extend(snapshot.peer_authentications.selecting_labels());
+    keys.extend(snapshot.authorization_policies.selecting_labels());
+    keys.extend(snapshot.request_authentications.selecting_labels());
     keys
 }

@@ -84,6 +84,10 @@ pub struct ProxyTraits {
     pub cluster: ClusterId,
     /// `NETWORK`: which endpoints are reached through a gateway.
     pub network: NetworkId,
+    /// `REQUESTED_NETWORK_VIEW`: the only networks whose endpoints it wants; none is all.
+    pub network_view: Vec<NetworkId>,
+    /// `DISABLE_HBONE_SEND`: it never calls through HBONE.
+    pub refuses_hbone: bool,
     /// Of the node, else of its workload: the priorities of endpoints.
     pub locality: Locality,
     /// `NODE_NAME`: services with a node-local policy.

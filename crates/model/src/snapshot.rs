@@ -1,14 +1,15 @@
 //! One consistent cut of everything that configuration is made from.
 
-use crate::{Aliases, ClusterLocal, DestinationRules, PeerAuthentications, VirtualServices};
+use crate::{Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, VirtualServices};
 use base::{DomainSuffix, Labels, Namespace, PortNumber};
-use config::Key;
+use config::{Features, JwksSource, Key};
 use incremental::{Cx, Table};
 use istio_api::Object;
 use istio_api::kubernetes::secret::Secret;
 use istio_api::mesh::{MeshConfig, MeshNetworks};
 use istio_api::networking::{gateway::Gateway, sidecar::Sidecar};
-use registry::{Endpoint, Service, ServiceKey};
+use istio_api::security::{authorization_policy::AuthorizationPolicy, request_authentication::RequestAuthentication};
+use registry::{Endpoint, NetworkGateways, Service, ServiceKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -23,6 +24,10 @@ pub struct Snapshot {
     pub mesh: Arc<MeshConfig>,
     /// The networks.
     pub networks: Arc<MeshNetworks>,
+    /// What the process was started with.
+    pub features: Arc<Features>,
+    /// Through which gateways other networks are entered.
+    pub network_gateways: Arc<NetworkGateways>,
     /// The services by host name and namespace.
     pub services: Table<ServiceKey, Service>,
     /// The same, the oldest first: the order in which they win conflicts.
@@ -45,6 +50,12 @@ pub struct Snapshot {
     pub sidecars: Arc<BTreeMap<Namespace, Vec<Arc<Object<Sidecar>>>>>,
     /// Indexed.
     pub peer_authentications: Arc<PeerAuthentications>,
+    /// Who may call whom.
+    pub authorization_policies: Arc<AttachedPolicies<AuthorizationPolicy>>,
+    /// Which tokens are valid.
+    pub request_authentications: Arc<AttachedPolicies<RequestAuthentication>>,
+    /// The keys of issuers of tokens that were fetched.
+    pub jwks: Arc<BTreeMap<JwksSource, Arc<str>>>,
     /// Credentials of gateways.
     pub secrets: Table<Key, Object<Secret>>,
     /// The keys of labels by which any object selects proxies: proxies that differ in no other label are alike.
@@ -56,9 +67,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What tells proxies apart beside their kind and place: the keys of labels, and whether localities and nodes count.
-    pub fn told_apart_by(&self) -> (Arc<BTreeSet<String>>, bool, bool) {
-        (self.selecting_labels.clone(), self.locality_matters, self.node_matters)
+    /// What tells proxies apart beside their kind and place: the keys of labels, and whether localities, nodes and networks
+    /// count.
+    pub fn told_apart_by(&self) -> (Arc<BTreeSet<String>>, [bool; 3]) {
+        (self.selecting_labels.clone(), [self.locality_matters, self.node_matters, self.network_matters()])
+    }
+
+    /// Whether endpoints of other networks are reached in another way than those of the client's.
+    pub fn network_matters(&self) -> bool {
+        !self.network_gateways.is_empty()
     }
 
     /// The namespace of mesh-wide objects.

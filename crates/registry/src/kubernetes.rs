@@ -1,7 +1,7 @@
 //! Kubernetes Services and EndpointSlices.
 
-use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, workload};
-use base::{Address, Cidr, ClusterId, DomainSuffix, Hostname, Locality, PortNumber, Protocol, Visibility};
+use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, network, workload};
+use base::{Address, Cidr, ClusterId, DomainSuffix, Hostname, Labels, Locality, PortNumber, Protocol, Visibility};
 use config::{Key, Store};
 use incremental::Cx;
 use istio_api::kubernetes::{endpoint_slice, service as api};
@@ -121,7 +121,7 @@ fn health(service: &Service, conditions: &endpoint_slice::EndpointConditions) ->
     match (conditions.ready.unwrap_or(true), terminating) {
         (true, _) => Some(Health::Healthy),
         _ if service.publish_not_ready && !terminating => Some(Health::Healthy),
-        (false, true) if serving && service.labels.contains_key("istio.io/persistent-session") => Some(Health::Draining),
+        (false, true) if serving && service.keeps_sessions() => Some(Health::Draining),
         (false, true) => None,
         (false, false) => Some(Health::Unhealthy),
     }
@@ -146,6 +146,7 @@ fn workload_of(
         None => EndpointWorkload {
             cluster: cluster.clone(),
             node: Arc::from(endpoint.node_name.as_deref().unwrap_or_default()),
+            network: network::network(store, cluster, &Labels::default(), endpoint.addresses.first().and_then(|text| text.parse().ok())),
             locality: Locality { zone: Arc::from(endpoint.zone.as_deref().unwrap_or_default()), ..Locality::default() },
             ..EndpointWorkload::default()
         },

@@ -10,11 +10,13 @@ mod address;
 mod endpoint;
 mod index;
 mod kubernetes;
+mod network;
 mod registry;
 mod service;
 mod service_entry;
 mod workload;
 
 pub use endpoint::{Endpoint, EndpointWorkload, Health};
+pub use network::{NetworkGateway, NetworkGateways};
 pub use registry::{Registry, RegistryChanges};
 pub use service::{Provider, Resolution, Service, ServiceKey, ServicePort, ServiceTarget, TargetPort};

@@ -1,6 +1,6 @@
 //! The way of a change: which services it touches, and their rows built again.
 
-use crate::{Endpoint, Provider, Service, ServiceKey, ServiceTarget, index::Index, kubernetes, service_entry};
+use crate::{Endpoint, Provider, Service, ServiceKey, ServiceTarget, index::Index, kubernetes, network::{NetworkGateways, Networks}, service_entry};
 use base::{Address, ClusterId, DomainSuffix, Namespace, Selector};
 use config::{Key, Store, StoreChanges};
 use incremental::{Changed, Cx, Table};
@@ -22,6 +22,7 @@ pub struct Registry {
     pub endpoints: Table<ServiceKey, Vec<Endpoint>>,
     targets: BTreeMap<IpAddr, BTreeMap<ServiceKey, Vec<ServiceTarget>>>,
     index: Index,
+    networks: Networks,
 }
 
 /// What a turn changed.
@@ -33,6 +34,8 @@ pub struct RegistryChanges {
     pub endpoints: Changed<ServiceKey>,
     /// Addresses of workloads that now serve other ports than before.
     pub targets: BTreeSet<IpAddr>,
+    /// Whether the gateways of networks changed.
+    pub networks: bool,
 }
 
 impl Registry {
@@ -46,6 +49,11 @@ impl Registry {
         &self.domain
     }
 
+    /// The gateways of networks.
+    pub fn network_gateways(&self) -> &Arc<NetworkGateways> {
+        &self.networks.gateways
+    }
+
     /// The services that the workload with this address serves, by service and port.
     pub fn targets(&self, address: IpAddr) -> impl Iterator<Item = &ServiceTarget> {
         self.targets.get(&address).into_iter().flat_map(|services| services.values().flatten())
@@ -54,7 +62,7 @@ impl Registry {
     /// Brings the rows up to date with the store.
     pub fn advance(&mut self, store: &Store, changes: &StoreChanges) -> RegistryChanges {
         let (services, endpoints) = self.dirty(store, changes);
-        let mut out = RegistryChanges::default();
+        let mut out = RegistryChanges { networks: self.networks.advance(store, changes, &self.domain), ..RegistryChanges::default() };
         for key in services {
             let service = self.build_service(store, &key);
             out.services.set(&mut self.services, key, service);
@@ -204,7 +212,8 @@ impl Registry {
             out.sort_by(|a, b| a.workload.cluster.cmp(&b.workload.cluster));
             // A pod may stand in several slices.
             let mut seen = BTreeSet::new();
-            out.retain(|endpoint| seen.insert((endpoint.address.clone(), endpoint.port, endpoint.service_port.clone())));
+            let identity = |endpoint: &Endpoint| (endpoint.address.clone(), endpoint.port, endpoint.service_port.clone());
+            out.retain(|endpoint| endpoint.address.is_empty() || seen.insert(identity(endpoint)));
         }
         for (key, entry) in self.entries_of(store, &service.key) {
             out.extend(service_entry::endpoints(store, &key.cluster, entry, &service.key.hostname));
@@ -226,7 +235,8 @@ fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
     for (key, entry) in rows.take_while(|(key, _)| key.namespace == service.key.namespace) {
         let workload = Arc::new(crate::workload::of_entry(store, &key.cluster, &entry.metadata, &entry.spec));
         let address = Address::parse(&entry.spec.address);
-        if !selector.selects(&workload.labels) || !matches!(address, Address::Ip(_)) {
+        // Without an address it can be reached through the gateway of its network.
+        if !selector.selects(&workload.labels) || !(matches!(address, Address::Ip(_)) || address.is_empty()) {
             continue;
         }
         for port in &service.ports {

@@ -118,6 +118,13 @@ impl Service {
         }
     }
 
+    /// Whether clients may keep to one endpoint, so that one that is draining still gets them (Istio's labels
+    /// `istio.io/persistent-session` and `istio.io/persistent-session-header`).
+    pub fn keeps_sessions(&self) -> bool {
+        let labels = ["istio.io/persistent-session", "istio.io/persistent-session-header"];
+        labels.iter().any(|label| self.labels.get(*label).is_some_and(|value| !value.is_empty()))
+    }
+
     /// Oldest first, then by namespace and host name: the order in which services win conflicts.
     pub fn age_order(&self) -> (i64, &Namespace, &Hostname) {
         (self.created.unwrap_or(i64::MIN), &self.key.namespace, &self.key.hostname)

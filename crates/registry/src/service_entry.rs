@@ -118,7 +118,7 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
     }
     if !dns {
         // A static endpoint with a name cannot be sent over EDS.
-        out.retain(|endpoint| !matches!(endpoint.address, Address::Dns(_)));
+        out.retain(|endpoint| !matches!(endpoint.address, Address::Dns(_)) || endpoint.address.is_empty());
     }
     out
 }
@@ -147,9 +147,6 @@ fn push(
     health: Health,
     workload: &Arc<EndpointWorkload>,
 ) {
-    if matches!(address, Address::Dns(name) if name.is_empty()) {
-        return;
-    }
     for declared in &spec.ports {
         let mapped = ports.get(&declared.name).copied().filter(|port| *port != 0);
         let target = mapped.unwrap_or(if declared.target_port != 0 { declared.target_port } else { declared.number });

@@ -1,6 +1,6 @@
 //! What the registry reads off a Pod or a WorkloadEntry: the workload behind an endpoint.
 
-use crate::EndpointWorkload;
+use crate::{EndpointWorkload, network::network};
 use base::{ClusterId, Labels, Locality, NetworkId};
 use config::{Key, Store};
 use incremental::Cx;
@@ -11,7 +11,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// The label by which the injector says that the workload's proxy takes mutual TLS.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
-const NETWORK: &str = "topology.istio.io/network";
 
 /// The workload of a pod.
 pub fn of_pod(store: &Store, cluster: &ClusterId, pod: &Object<Pod>) -> EndpointWorkload {
@@ -19,7 +18,7 @@ pub fn of_pod(store: &Store, cluster: &ClusterId, pod: &Object<Pod>) -> Endpoint
     let service_account = if pod.spec.service_account_name.is_empty() { "default" } else { &pod.spec.service_account_name };
     EndpointWorkload {
         locality: locality(store, cluster, &labels, &pod.spec.node_name),
-        network: network(store, cluster, &labels),
+        network: network(store, cluster, &labels, pod.status.pod_ip.parse().ok()),
         cluster: cluster.clone(),
         namespace: pod.metadata.namespace.clone(),
         name: owner(&pod.metadata),
@@ -41,7 +40,7 @@ pub fn of_entry(store: &Store, cluster: &ClusterId, metadata: &Metadata, entry: 
         Some(text) if entry.locality.is_empty() => Locality::parse(text),
         _ => Locality::parse(&entry.locality),
     };
-    let network = if entry.network.is_empty() { network(store, cluster, &labels) } else { NetworkId::new(&entry.network) };
+    let network = if entry.network.is_empty() { network(store, cluster, &labels, entry.address.parse().ok()) } else { NetworkId::new(&entry.network) };
     EndpointWorkload {
         locality,
         network,
@@ -74,16 +73,6 @@ fn locality(store: &Store, cluster: &ClusterId, labels: &Labels, node: &str) -> 
         zone: part(["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"]),
         subzone: part(["topology.istio.io/subzone", ""]),
     }
-}
-
-/// The label of the workload, else that of the system namespace.
-fn network(store: &Store, cluster: &ClusterId, labels: &Labels) -> NetworkId {
-    if let Some(network) = labels.get(NETWORK) {
-        return NetworkId::new(network);
-    }
-    let key = Key { namespace: "".into(), name: Arc::from(store.mesh.root_namespace.as_str()), cluster: cluster.clone() };
-    let system = store.namespaces.get(&mut Cx::default(), &key);
-    NetworkId::new(system.and_then(|namespace| namespace.metadata.labels.get(NETWORK)).unwrap_or_default())
 }
 
 /// The name of what the user deployed: a ReplicaSet stands for its Deployment, a Job for its CronJob; a bare pod for

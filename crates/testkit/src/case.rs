@@ -5,6 +5,7 @@ use crate::{
     projection::Print,
 };
 use anyhow::{Context, Result};
+use base::ClusterId;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use std::{
@@ -37,12 +38,18 @@ pub struct CaseFile {
     pub purpose: String,
     /// Whose configuration is looked at.
     pub proxy: Proxy,
+    /// Other workloads, whose proxies run beside it, each with an address of its own (outside of 127.0.0.0/8).
+    #[serde(default)]
+    pub workloads: Vec<Proxy>,
     /// What of it is kept in `expected/`.
     #[serde(default)]
     pub print: Print,
     /// Names that the network's DNS server knows, for proxies that ask one.
     #[serde(default)]
     pub dns: BTreeMap<String, IpAddr>,
+    /// Environment variables of istiod.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// A part of the text of each diagnostic that the input must cause; no others may appear.
     #[serde(default)]
     pub findings: Vec<String>,
@@ -63,6 +70,12 @@ pub struct Proxy {
     /// The address of its pod.
     #[serde(default = "default_ip")]
     pub ip: IpAddr,
+    /// The service account of its pod.
+    #[serde(default = "default_service_account")]
+    pub service_account: String,
+    /// That of its certificate, for which it needs an agent (`ISTIO_VERSION` in its metadata).
+    #[serde(default = "default_trust_domain")]
+    pub trust_domain: String,
     /// The labels of its pod.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -88,6 +101,14 @@ fn default_name() -> String {
     "client".to_owned()
 }
 
+fn default_service_account() -> String {
+    "default".to_owned()
+}
+
+fn default_trust_domain() -> String {
+    "cluster.local".to_owned()
+}
+
 fn default_ip() -> IpAddr {
     Ipv4Addr::new(127, 0, 10, 1).into()
 }
@@ -106,6 +127,7 @@ impl Proxy {
             ("LABELS".to_owned(), json!(self.labels)),
             ("NAME".to_owned(), json!(name)),
             ("NAMESPACE".to_owned(), json!(namespace)),
+            ("SERVICE_ACCOUNT".to_owned(), json!(self.service_account)),
         ]);
         metadata.extend(self.metadata.clone());
         let mut node = json!({
@@ -124,7 +146,12 @@ impl Proxy {
         self.kind == ProxyKind::Router || self.metadata.get("INTERCEPTION_MODE").is_some_and(|mode| mode == "NONE")
     }
 
-    /// Whether it gets certificates from an agent; a bare Envoy cannot play such a proxy.
+    /// The name in its certificate.
+    pub fn identity(&self) -> String {
+        format!("spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
+    }
+
+    /// Whether it gets certificates from an agent.
     pub fn has_agent(&self) -> bool {
         self.metadata.contains_key("ISTIO_VERSION")
     }
@@ -152,6 +179,35 @@ impl Case {
         let mut input = fs::read(&path).with_context(|| path.display().to_string())?;
         input.extend(self.more.bytes());
         Ok(input)
+    }
+
+    /// Who makes a call.
+    ///
+    /// # Errors
+    /// If the case has no workload of the name.
+    pub fn caller(&self, call: &CallFile) -> Result<&Proxy> {
+        let Some(name) = &call.from else { return Ok(&self.file.proxy) };
+        self.proxies().find(|proxy| proxy.name == *name).with_context(|| format!("no proxy of the case is named {name}"))
+    }
+
+    /// All proxies, that of the case first.
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        std::iter::once(&self.file.proxy).chain(&self.file.workloads)
+    }
+
+    /// The objects of each remote cluster: the files `remote/<cluster>.yaml`.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn remote(&self) -> Result<BTreeMap<ClusterId, Vec<u8>>> {
+        let folder = self.folder.join("remote");
+        let mut clusters = BTreeMap::new();
+        for entry in if folder.is_dir() { Some(fs::read_dir(&folder)?) } else { None }.into_iter().flatten() {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|name| name.to_str()).with_context(|| path.display().to_string())?;
+            clusters.insert(ClusterId::new(name), fs::read(&path)?);
+        }
+        Ok(clusters)
     }
 
     /// The case for a network where nothing is redirected: with a Sidecar that binds the ports of all calls, which the client

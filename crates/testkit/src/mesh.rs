@@ -1,14 +1,14 @@
 //! The whole pipeline, from the text of a case to the view of its proxy.
 
-use crate::case::Case;
+use crate::case::{Case, Proxy};
 use anyhow::{Context, Result, anyhow};
 use base::{ClusterId, Diagnostic, DomainSuffix, Level};
 use config::{
-    Change, Event,
-    file::{Contents, FileSet, load_mesh_config},
+    Change, Event, Features,
+    file::{Contents, FileSet, load_mesh_config, load_mesh_networks},
 };
 use istio_api::AnyObject;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use xds::{Input, ProxyId, State, parse_node};
 use xds_api::{Wire, envoy::config::core::v3::Node};
 use xds_wire::{View, json};
@@ -21,12 +21,12 @@ pub fn cluster() -> ClusterId {
     ClusterId::new("Kubernetes")
 }
 
-/// A fresh pipeline.
-pub fn state() -> State {
-    State::new(DomainSuffix::new("cluster.local"))
+/// A fresh pipeline, in the environment of the case.
+pub fn state(case: &Case) -> State {
+    State::with_features(DomainSuffix::new("cluster.local"), Features::read(|name| case.file.environment.get(name).cloned()))
 }
 
-/// What the file source says of the case's `input.yaml`, and of its `mesh.yaml` if it has one.
+/// What the file sources say of the case's `input.yaml`, of its settings, and of its remote clusters.
 ///
 /// # Errors
 /// If the input cannot be read.
@@ -37,6 +37,15 @@ pub fn events(case: &Case) -> Result<Vec<Event>> {
         let (mesh, diagnostics) = load_mesh_config(&mesh);
         events.push(Event { cluster: cluster(), change: Change::Mesh(Arc::new(mesh)) });
         events.push(Event { cluster: cluster(), change: Change::Findings { source: "mesh.yaml".into(), diagnostics } });
+    }
+    let networks = case.folder.join("networks.yaml");
+    if networks.exists() {
+        let (networks, diagnostics) = load_mesh_networks(&networks);
+        events.push(Event { cluster: cluster(), change: Change::Networks(Arc::new(networks)) });
+        events.push(Event { cluster: cluster(), change: Change::Findings { source: "networks.yaml".into(), diagnostics } });
+    }
+    for (cluster, text) in case.remote()? {
+        events.extend(FileSet::new(cluster).apply([("remote.yaml".into(), Contents::Bytes(text))]));
     }
     Ok(events)
 }
@@ -54,9 +63,27 @@ pub fn objects(events: &[Event]) -> impl Iterator<Item = &AnyObject> {
 /// # Errors
 /// If its node is refused.
 pub fn connect(case: &Case) -> Result<Input> {
-    let node = json::from_json("envoy.config.core.v3.Node", &case.file.proxy.node())?;
+    connect_proxy(PROXY, &case.file.proxy)
+}
+
+fn connect_proxy(id: ProxyId, proxy: &Proxy) -> Result<Input> {
+    let node = json::from_json("envoy.config.core.v3.Node", &proxy.node())?;
     let traits = parse_node(&Node::from_bytes(&node)?).map_err(|error| anyhow!("the node is refused: {}", error.0))?;
-    Ok(Input::Connected(PROXY, Box::new(traits)))
+    Ok(Input::Connected(id, Box::new(traits)))
+}
+
+/// The views of all proxies of the case, in the order of [`Case::proxies`].
+///
+/// # Errors
+/// If the case cannot be read, or nothing is published for a proxy.
+pub fn views(case: &Case) -> Result<Vec<Arc<View>>> {
+    let mut inputs: Vec<Input> = events(case)?.into_iter().map(Input::Event).collect();
+    let ids: Vec<ProxyId> = (PROXY..).zip(case.proxies()).map(|(id, _)| id).collect();
+    for (id, proxy) in ids.iter().zip(case.proxies()) {
+        inputs.push(connect_proxy(*id, proxy)?);
+    }
+    let mut views: BTreeMap<ProxyId, Arc<View>> = state(case).turn(inputs).views.into_iter().collect();
+    ids.iter().map(|id| views.remove(id).context("no view was published for a proxy")).collect()
 }
 
 /// The pipeline after one turn with everything, and the view of the proxy.
@@ -64,7 +91,7 @@ pub fn connect(case: &Case) -> Result<Input> {
 /// # Errors
 /// If the case cannot be read, or nothing is published for the proxy.
 pub fn build(case: &Case) -> Result<(State, Arc<View>)> {
-    let mut state = state();
+    let mut state = state(case);
     let mut inputs: Vec<Input> = events(case)?.into_iter().map(Input::Event).collect();
     inputs.push(connect(case)?);
     let publication = state.turn(inputs);

@@ -27,7 +27,7 @@ pub fn check(case: &Case) -> Result<()> {
     let findings = mesh::diagnostics(&state);
     for round in 0..rounds() {
         let mut random = Random::seeded(&case.name, round);
-        let (mut state, mut view) = (mesh::state(), Arc::new(View::default()));
+        let (mut state, mut view) = (mesh::state(case), Arc::new(View::default()));
         let mut turns = turns(case, &mut random)?;
         turns.push(again(case)?);
         for batch in turns {

@@ -1,6 +1,6 @@
 //! Who shares what: proxies that would get the same bytes are one class.
 
-use base::{ClusterId, Labels, Locality, Namespace};
+use base::{ClusterId, Labels, Locality, Namespace, NetworkId};
 use model::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits, Snapshot};
 use registry::{Registry, ServiceTarget};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -20,6 +20,12 @@ pub struct ClassKey {
     pub cluster: ClusterId,
     /// The priorities of endpoints; empty where nothing looks at it.
     pub locality: Locality,
+    /// Its network, where there are gateways between networks.
+    pub network: NetworkId,
+    /// The only networks whose endpoints it wants; none is all.
+    pub network_view: Vec<NetworkId>,
+    /// Whether it calls endpoints through HBONE that take it.
+    pub hbone: bool,
     /// Services that stay on the node, where there are any.
     pub node: Arc<str>,
     /// Families of listeners and DNS look-ups.
@@ -104,6 +110,9 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         labels: selecting(&proxy.labels, snapshot),
         cluster: proxy.cluster.clone(),
         locality: if snapshot.locality_matters { proxy.locality.clone() } else { Locality::default() },
+        network: if snapshot.network_matters() { proxy.network.clone() } else { NetworkId::default() },
+        network_view: proxy.network_view.clone(),
+        hbone: snapshot.features.sending_hbone && !proxy.refuses_hbone && proxy.certificates == Certificates::Sds,
         node: if snapshot.node_matters { proxy.node.clone() } else { Arc::default() },
         families: proxy.ip_families(),
         interception: proxy.interception,

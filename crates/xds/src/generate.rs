@@ -1,12 +1,12 @@
 //! A class's resources: the rows that it sees, put into its view.
 
 use crate::class::{Class, ClassKey};
-use crate::resolve::{self, Scope, View as ClassView, endpoint::EndpointSpec};
+use crate::resolve::{self, Scope, View as ClassView, endpoint::{EndpointSpec, Surroundings}};
 use crate::rows::{Interner, Rows, Same};
 use crate::turn::Statistics;
 use istio_api::mesh::MeshConfig;
-use model::{MergedGateway, MergedRule, ProxyKind, SidecarScope, Snapshot};
-use registry::{Endpoint, Service, ServiceKey, ServiceTarget};
+use model::{MergedGateway, MergedRule, PeerAuthentications, ProxyKind, SidecarScope, Snapshot};
+use registry::{Endpoint, NetworkGateways, Service, ServiceKey, ServiceTarget};
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,9 +25,11 @@ pub struct ServiceClusters {
 
 /// What the clusters of a service depend on.
 type ClusterInputs =
-    (Same<Service>, Option<Same<MergedRule>>, Same<MeshConfig>, Vec<String>, resolve::cluster::ClusterTraits, Option<Same<Vec<Endpoint>>>);
+    (Same<Service>, Option<Same<MergedRule>>, Same<MeshConfig>, Vec<String>, resolve::cluster::ClusterTraits, Option<(Same<Vec<Endpoint>>, Around)>);
 type ClusterRowKey = (ServiceKey, resolve::cluster::ClusterTraits, Option<base::Namespace>);
-type EndpointInputs = (Same<EndpointSpec>, Option<Same<Vec<Endpoint>>>);
+type EndpointInputs = (Same<EndpointSpec>, Option<Same<Vec<Endpoint>>>, Around);
+/// What endpoints depend on beside themselves.
+type Around = (Same<NetworkGateways>, Same<PeerAuthentications>);
 
 /// The rows that are kept between turns.
 #[derive(Default)]
@@ -220,6 +222,7 @@ impl Generator {
         let accounts = identities(snapshot.endpoints_of(&service.key));
         let traits = resolve::cluster::ClusterTraits::of(view, service);
         let inline = resolve::cluster::carries_endpoints(service).then(|| endpoints_row(snapshot, &service.key)).flatten();
+        let inline = inline.map(|endpoints| (endpoints, around(snapshot)));
         let inputs = (
             Same(service.clone()),
             rule.map(|rule| Same(rule.clone())),
@@ -247,8 +250,8 @@ impl Generator {
         let endpoints = endpoints_row(snapshot, &spec.service);
         let interner = &mut self.interner;
         let key = (spec.cluster.clone(), client.clone());
-        self.endpoints.get(key, (Same(spec.clone()), endpoints), |_| {
-            let (body, origins) = resolve::endpoint::build(spec, snapshot.endpoints_of(&spec.service), &client);
+        self.endpoints.get(key, (Same(spec.clone()), endpoints, around(snapshot)), |_| {
+            let (body, origins) = resolve::endpoint::build(spec, snapshot.endpoints_of(&spec.service), &client, &Surroundings::of(snapshot));
             interner.encode(ResourceType::Endpoint, &spec.cluster, &body, origins)
         })
     }
@@ -304,6 +307,10 @@ fn same_services(before: &Scope, now: &Scope) -> bool {
 
 fn endpoints_row(snapshot: &Snapshot, key: &ServiceKey) -> Option<Same<Vec<Endpoint>>> {
     snapshot.endpoints.get(&mut incremental::Cx::default(), key).cloned().map(Same)
+}
+
+fn around(snapshot: &Snapshot) -> Around {
+    (Same(snapshot.network_gateways.clone()), Same(snapshot.peer_authentications.clone()))
 }
 
 /// The service accounts of endpoints, `namespace/name`, which become the names that clients check.

@@ -51,6 +51,8 @@ pub fn parse_node(node: &Node) -> Result<ProxyTraits, NodeError> {
         labels: metadata.labels(),
         cluster: ClusterId::new(metadata.text("CLUSTER_ID")),
         network: NetworkId::new(metadata.text("NETWORK")),
+        network_view: split(metadata.text("REQUESTED_NETWORK_VIEW")).map(NetworkId::new).collect(),
+        refuses_hbone: metadata.flag("DISABLE_HBONE_SEND"),
         locality: locality.unwrap_or_default(),
         node: Arc::from(metadata.text("NODE_NAME")),
         interception,
@@ -71,9 +73,14 @@ fn clip(text: &str) -> &str {
     text.char_indices().nth(80).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
+/// The parts of a list with commas.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
 /// `INSTANCE_IPS`, else the address of the node id.
 fn addresses(instance_ips: &str, id: &str) -> Vec<IpAddr> {
-    let listed: Vec<IpAddr> = instance_ips.split(',').filter_map(|text| text.trim().parse().ok()).collect();
+    let listed: Vec<IpAddr> = split(instance_ips).filter_map(|text| text.parse().ok()).collect();
     if listed.is_empty() { id.parse().into_iter().collect() } else { listed }
 }
 

@@ -3,7 +3,7 @@
 use crate::class::{self, Class, ClassKey};
 use crate::generate::{Generator, Rebuild};
 use base::{Diagnostic, DomainSuffix};
-use config::{Event, Store, StoreChanges};
+use config::{Event, Features, Store, StoreChanges};
 use istio_api::Kind;
 use model::{Model, ProxyTraits, Snapshot};
 use registry::{Registry, RegistryChanges, Resolution};
@@ -68,10 +68,15 @@ pub struct State {
 }
 
 impl State {
-    /// An empty state for a cluster with this DNS suffix.
+    /// An empty state for a cluster with this DNS suffix, with Istio's defaults for everything that the environment sets.
     pub fn new(domain: DomainSuffix) -> Self {
+        Self::with_features(domain, Features::default())
+    }
+
+    /// The same with what the process was started with.
+    pub fn with_features(domain: DomainSuffix, features: Features) -> Self {
         Self {
-            store: Store::default(),
+            store: Store { features: Arc::new(features), ..Store::default() },
             registry: Registry::new(domain),
             model: Model::default(),
             generator: Generator::default(),
@@ -180,7 +185,7 @@ impl State {
             matches!(kind, Kind::EndpointSlice | Kind::Pod | Kind::Node | Kind::Namespace | Kind::WorkloadEntry | Kind::ServiceEntry)
         };
         let stand_alone = services.endpoints.0.iter().all(|key| self.endpoints_stand_alone(key));
-        if changes.mesh || !services.services.is_empty() || !stand_alone {
+        if changes.mesh || services.networks || !services.services.is_empty() || !stand_alone {
             return Reach::Everything;
         }
         match (kinds.iter().all(of_endpoints), services.endpoints.is_empty()) {

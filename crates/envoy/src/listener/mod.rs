@@ -7,7 +7,7 @@
 //! Read first: `outbound.rs` and `inbound_chain.rs`; `filter/order.rs` for the filters within.
 
 mod bind;
-mod chain_match;
+pub(crate) mod chain_match;
 mod distinct_chains;
 mod gateway;
 mod inbound_chain;
@@ -16,6 +16,7 @@ pub mod names;
 mod options;
 mod outbound;
 mod sidecar_bind;
+mod tunnel;
 mod virtual_inbound;
 mod virtual_outbound;
 
@@ -25,6 +26,7 @@ pub use inbound_chain::{Certificates, InboundChainInputs, InboundProtocol, Inbou
 pub use options::ProxyOptions;
 pub use outbound::{OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, outbound_listener};
 pub use sidecar_bind::{BoundInboundInputs, bound_inbound_listener, sidecar_egress_bind};
+pub use tunnel::connect_originate_listener;
 pub use virtual_inbound::{InboundPassthrough, VirtualInboundInputs, virtual_inbound};
 pub use virtual_outbound::{OutboundPolicy, VirtualOutboundInputs, virtual_outbound};
 

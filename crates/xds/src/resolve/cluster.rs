@@ -2,11 +2,12 @@
 
 use super::{
     Scope, View, auto_passthrough, endpoint as eds,
-    endpoint::{EndpointClient, EndpointSpec},
+    endpoint::{EndpointClient, EndpointSpec, Surroundings},
     stat_name::StatName,
 };
 use crate::generate::{Built, ServiceClusters};
 use crate::rows::Interner;
+use config::Features;
 use base::{ObjectRef, Protocol, SpiffeIdentity};
 use envoy::cluster::{
     self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs,
@@ -33,6 +34,8 @@ pub struct ClusterTraits {
     auto_mtls: bool,
     /// `None` where mutual TLS is not even tried: the mode of the service's namespace.
     disabled: bool,
+    /// Whether endpoints that take HBONE are called through it.
+    hbone: bool,
     /// Whether the service stays within a cluster.
     cluster_local: bool,
     /// Whether clusters are needed that pass mutual TLS through by its server name.
@@ -58,6 +61,7 @@ impl ClusterTraits {
             certificates: class.certificates,
             auto_mtls,
             disabled,
+            hbone: class.hbone,
             cluster_local: view.snapshot.cluster_local.contains(&service.key.hostname),
             by_name: class.kind == ProxyKind::Router
                 && auto_passthrough::is_reachable(service)
@@ -78,7 +82,7 @@ impl ClusterTraits {
                 Certificates::Sds => cluster::Certificates::Sds,
             },
             credentials: CredentialSource::default(),
-            hbone: false,
+            hbone: self.hbone,
         }
     }
 }
@@ -145,6 +149,8 @@ struct OneService<'a> {
     service: &'a Service,
     rule: Option<&'a Arc<MergedRule>>,
     endpoints: &'a [Endpoint],
+    around: Surroundings<'a>,
+    features: &'a Features,
     traits: ClusterTraits,
     proxy: ClusterProxy,
     mesh: &'a MeshConfig,
@@ -164,6 +170,8 @@ impl<'a> OneService<'a> {
             service,
             rule,
             endpoints,
+            around: Surroundings::of(view.snapshot),
+            features: &view.snapshot.features,
             proxy: traits.proxy(),
             traits,
             mesh,
@@ -207,7 +215,7 @@ impl<'a> OneService<'a> {
             auto_mtls: if self.traits.auto_mtls && kind == Use::Call { AutoMtls::On } else { AutoMtls::Off },
             service_accounts: &self.accounts,
             subject_alt_names: &service.subject_alt_names,
-            persistent_session: service.labels.contains_key("istio.io/persistent-session"),
+            persistent_session: service.keeps_sessions(),
             metadata: ClusterMetadata {
                 rule: self.rule.and_then(|rule| rule.origins.first()),
                 rule_selects_workloads: self.rule.is_some_and(|rule| rule.spec.workload_selector.is_some()),
@@ -255,7 +263,9 @@ impl<'a> OneService<'a> {
             outlier_detection,
             cluster_local: self.traits.cluster_local,
             node_local: self.service.node_local,
-            unhealthy: min_health <= 0,
+            unhealthy: self.features.send_unhealthy_endpoints || (self.features.auto_send_unhealthy_endpoints && min_health <= 0),
+            draining: self.service.keeps_sessions(),
+            by_name: carries_endpoints(self.service),
             mutual_tls_only: false,
             mutual_tls: !plain && !self.traits.disabled,
             origins: self.origins.clone(),
@@ -277,7 +287,7 @@ impl<'a> OneService<'a> {
 
     fn inline_endpoints(&self, spec: &EndpointSpec) -> Vec<LocalityGroup> {
         let client = self.traits.client.clone().unwrap_or_default();
-        eds::groups(spec, self.endpoints, &client)
+        eds::groups(spec, self.endpoints, &client, &self.around)
     }
 }
 
@@ -307,6 +317,10 @@ pub fn fixed(view: &View<'_>) -> Vec<Built> {
     let mesh = ClusterMeshDefaults::from(&*view.snapshot.mesh);
     let pool = view.snapshot.mesh.default_traffic_policy.as_ref().and_then(|policy| policy.connection_pool.as_ref());
     let mut clusters = BTreeMap::from([(names::BLACK_HOLE_CLUSTER, cluster::blackhole_cluster(&mesh))]);
+    if view.class.hbone {
+        let trust_domain = &view.snapshot.mesh.trust_domain;
+        clusters.insert(cluster::CONNECT_ORIGINATE_CLUSTER, cluster::connect_originate_cluster(&mesh, trust_domain));
+    }
     if let Scope::Sidecar(scope) = view.scope {
         let inbound = scope.sidecar.as_ref().and_then(|sidecar| sidecar.spec.inbound_connection_pool.as_ref());
         clusters.insert(names::PASSTHROUGH_CLUSTER, cluster::passthrough_cluster(&mesh, pool));

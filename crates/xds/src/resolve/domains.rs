@@ -12,9 +12,12 @@ pub fn of_service(view: &View<'_>, service: &Service, with_port: Option<PortNumb
     let hostname = &service.key.hostname;
     let mut domains = Vec::new();
     for host in std::iter::once(hostname).chain(view.snapshot.aliases.of(hostname)) {
-        domains.push(host.to_string());
-        domains.push(format!("{host}."));
-        domains.extend(alternatives(host.as_str(), &view.class.dns_domain));
+        let host = host.as_str().to_lowercase();
+        domains.push(host.clone());
+        if view.snapshot.features.absolute_names {
+            domains.push(format!("{host}."));
+        }
+        domains.extend(alternatives(&host, &view.class.dns_domain));
     }
     if service.headless && service.provider == Provider::Kubernetes {
         let pods: Vec<String> = domains.iter().map(|name| format!("*.{name}")).collect();

@@ -120,7 +120,7 @@ fn of_namespace(wanted: Option<&Namespace>, namespace: &Namespace) -> bool {
 pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
     let options = options::of(view, Reporter::Source);
     let (wildcards, _) = options::addresses(view.class.families);
-    let mut out: Vec<Built> = Vec::new();
+    let mut out: Vec<Built> = super::outbound::tunnel(view).into_iter().collect();
     for (port, servers) in gateway.ports.iter().filter(|(port, _)| !view.class.unprivileged || port.number >= 1024) {
         let Some(bind) = listener::sidecar_egress_bind(&port.bind, port.number, false, &wildcards, &[]) else { continue };
         let chains: Vec<GatewayChain> = servers.iter().flat_map(|server| chains(view, port, server)).collect();

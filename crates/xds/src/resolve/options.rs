@@ -2,13 +2,14 @@
 
 use super::View;
 use envoy::access_log::{self, FileAccessLogInputs, MetricsProtocol, Reporter, StandardMetricsInputs, WorkloadLabels};
-use envoy::filter::http::peer_metadata::peer_metadata;
+use envoy::filter::http::{peer_metadata::peer_metadata, upstream_alpn::upstream_alpn};
 use envoy::filter::network::{http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
-use model::IpFamilies;
+use model::{Certificates, IpFamilies};
 use std::net::IpAddr;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
+use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 
 /// The settings of listeners that report metrics as `reporter`.
 pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
@@ -27,7 +28,7 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
             tracing: mesh.enable_tracing.then(TracingInputs::default),
             http10: view.class.http10,
             idle_timeout,
-            filters: peer_metadata(reporter, &own(view)).into_iter().map(|filter| (HttpFilterPosition::PeerMetadata, filter)).collect(),
+            filters: filters(view, reporter),
             path_normalization: mesh.path_normalization.as_ref().map(|path| path.normalization).unwrap_or_default(),
             trusted_proxies: topology.map_or(0, |topology| topology.num_trusted_proxies),
             forward_client_certificate: topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default(),
@@ -38,6 +39,13 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
         protocol_detection_timeout: mesh.protocol_detection_timeout.map(|timeout| timeout.0).unwrap_or_default(),
         exact_balance: false,
     }
+}
+
+/// The filters of every HTTP chain beside those that all proxies have.
+fn filters(view: &View<'_>, reporter: Reporter) -> Vec<(HttpFilterPosition, HttpFilter)> {
+    let peer = peer_metadata(reporter, &own(view)).into_iter().map(|filter| (HttpFilterPosition::PeerMetadata, filter));
+    let to_sidecars = reporter == Reporter::Source && view.class.certificates == Certificates::Sds;
+    peer.chain(to_sidecars.then(|| (HttpFilterPosition::UpstreamAlpn, upstream_alpn()))).collect()
 }
 
 fn own<'a>(view: &'a View<'_>) -> WorkloadLabels<'a> {

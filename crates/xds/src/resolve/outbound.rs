@@ -66,6 +66,7 @@ pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
         resolve_names(&mut options, &DnsCache::allow_any(cluster::families(view.class.families)));
     }
     let mut out: Vec<Built> = drafts.into_iter().map(|(bind, draft)| build(&bind, draft, &policy, &options)).collect();
+    out.extend(tunnel(view));
     if view.class.interception != InterceptionMode::None {
         let (wildcards, _) = options::addresses(view.class.families);
         let bind = bind_all(&wildcards, port_or(view.snapshot.mesh.proxy_listen_port, listener::names::VIRTUAL_OUTBOUND_PORT));
@@ -74,6 +75,12 @@ pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
         out.push((listener.name.clone(), listener.to_bytes(), Arc::from([])));
     }
     out
+}
+
+/// The listener that speaks HBONE, for proxies that send it.
+pub fn tunnel(view: &View<'_>) -> Option<Built> {
+    let listener = view.class.hbone.then(listener::connect_originate_listener)?;
+    Some((listener.name.clone(), listener.to_bytes(), Arc::from([])))
 }
 
 fn build(bind: &Bind, draft: Draft, policy: &OutboundPolicy, options: &ProxyOptions) -> Built {
@@ -147,7 +154,7 @@ fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: 
         egress.services.iter().for_each(|service| add_cache(view, service, draft));
         return;
     }
-    for service in &egress.services {
+    for service in &*egress.services {
         let Some(own) = service.port(port).or_else(|| service.ports.first()) else { continue };
         let chains = opaque::chains(view, egress, service, own, protocol, &Reach::All);
         draft.origins.insert(service.origin.clone());
@@ -158,7 +165,7 @@ fn explicit(view: &View<'_>, egress: &EgressListener, port: PortNumber, drafts: 
 /// The listener without a port: one for each port of each service, at its address or at all.
 fn by_service(view: &View<'_>, egress: &EgressListener, drafts: &mut BTreeMap<Bind, Draft>, locked: &BTreeSet<Bind>) {
     let bind_to_port = binds_to_port(view, egress);
-    for service in &egress.services {
+    for service in &*egress.services {
         if matches!(service.resolution, Resolution::Alias(_)) {
             continue;
         }
