@@ -175,6 +175,11 @@ macro_rules! table {
             match kind { $( Kind::$kind => Object::<$spec>::decode(metadata, body).map(AnyObject::from), )+ }
         }
 
+        /// Decodes the JSON of a whole object directly. Errors are those of [`Object::decode_text`].
+        pub fn decode_text(kind: Kind, text: &[u8]) -> Result<AnyObject, serde_json::Error> {
+            match kind { $( Kind::$kind => Object::<$spec>::decode_text(text).map(AnyObject::from), )+ }
+        }
+
         $(
             impl Resource for $spec {
                 const KIND: Kind = Kind::$kind;

@@ -23,6 +23,6 @@ pub mod status;
 pub mod telemetry;
 
 pub use duration::Duration;
-pub use kind::{AnyObject, Kind, Resource, decode};
+pub use kind::{AnyObject, Kind, Resource, decode, decode_text};
 pub use object::{Layout, Metadata, Object, OwnerReference};
 pub use scalar::{Bytes, Generation, IntOrString, Struct, Timestamp};

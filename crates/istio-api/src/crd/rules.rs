@@ -161,7 +161,8 @@ pub(crate) fn one_key_source() -> Value {
 
 /// An address of a web server.
 pub(crate) fn http_url() -> Value {
-    cel(&[("self.matches('^[hH][tT][tT][pP][sS]?://')", "must begin with https:// or http://", "")])
+    // An expression, or more texts, would exceed the budget.
+    cel(&[("self.startsWith('https://') || self.startsWith('http://')", "must begin with https:// or http://", "")])
 }
 
 /// What happens to a tag and with which value.
@@ -178,11 +179,18 @@ pub(crate) fn tag_override() -> Value {
 
 /// Where a module is.
 pub(crate) fn module_url() -> Value {
-    cel(&[(
-        "!self.contains('://') || self.matches('^(oci|file|http|https)://')",
-        "must begin with oci://, file://, http:// or https://, or be the name of an image",
-        "",
-    )])
+    cel(&[
+        (
+            "!self.contains('://') || self.matches('^(oci|file|http|https)://')",
+            "must begin with oci://, file://, http:// or https://, or be the name of an image",
+            "",
+        ),
+        (
+            "isURL(self.contains('://') ? self : 'oci://' + self)",
+            "must be a URL or the name of an image, without spaces and other marks",
+            "",
+        ),
+    ])
 }
 
 /// A variable of the plugin's environment.
