@@ -25,7 +25,7 @@ const LEVELS: &[(u8, &[&str])] = &[
 ];
 
 /// Crates that read the environment: the edge, where settings are parsed once, and what only tests or measures.
-const READ_ENVIRONMENT: &[&str] = &["istiod/", "crates/istioctl/", "crates/shop/", "crates/ads-load/", "crates/testkit/"];
+const READ_ENVIRONMENT: &[&str] = &["istiod/", "crates/istioctl/", "crates/agent/", "crates/shop/", "crates/ads-load/", "crates/testkit/"];
 
 const LONGEST_FILE: usize = 800;
 
