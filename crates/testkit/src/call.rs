@@ -27,6 +27,11 @@ pub struct CallFile {
     pub headers: BTreeMap<String, String>,
     /// The server name in TLS, by default the host; an empty one sends none.
     pub server_name: Option<String>,
+    /// The workload that calls (with `direction: inbound`, that is called), by the name of its proxy; by default that of
+    /// the case's proxy.
+    pub from: Option<String>,
+    /// The name in the client's own certificate, which the authority of the mesh signs: `spiffe://…`.
+    pub identity: Option<String>,
     /// The client's own certificate: the name of files `<name>.crt` and `<name>.key` of the case.
     pub client_certificate: Option<String>,
     /// Of the TLS handshake; by default `http/1.1` for `https`, nothing for `tls`.
@@ -40,6 +45,8 @@ pub struct CallFile {
 
     /// The cluster that gets the call, or several with their shares (of 100).
     pub goes_to: Option<GoesTo>,
+    /// The cluster of the proxy of another workload, through which the call comes to it. Only real Envoys call each other.
+    pub arrives_at: Option<String>,
     /// The location of a redirect; its status is `status`, or 301.
     pub redirects_to: Option<String>,
     /// The status of an answer by the proxy itself.
@@ -100,6 +107,8 @@ pub struct Receives {
     pub host: Option<String>,
     /// Headers; null for one that must be missing.
     pub headers: BTreeMap<String, Option<String>>,
+    /// Headers whose whole value a regular expression must match.
+    pub matches: BTreeMap<String, String>,
 }
 
 /// A URL of `to`, taken apart.
@@ -140,7 +149,8 @@ impl CallFile {
     /// If `to` is no URL or has an unknown scheme.
     pub fn call(&self, case: &Case, names: &Names) -> Result<Call> {
         let target = self.target()?;
-        let encrypted = if self.client_certificate.is_some() { Security::MutualTls } else { Security::Tls };
+        let has_certificate = self.client_certificate.is_some() || self.identity.is_some();
+        let encrypted = if has_certificate { Security::MutualTls } else { Security::Tls };
         let (protocol, security) = match target.scheme.as_str() {
             "http" => (Protocol::Http, Security::Plaintext),
             "h2" => (Protocol::Http2, Security::Plaintext),
@@ -151,7 +161,7 @@ impl CallFile {
         };
         let prefers_http2 = self.alpn.as_ref().is_some_and(|alpn| alpn.first().is_some_and(|first| first == "h2"));
         let protocol = if prefers_http2 && protocol == Protocol::Http { Protocol::Http2 } else { protocol };
-        let proxy = &case.file.proxy;
+        let proxy = case.caller(self)?;
         let direction = match self.direction {
             Some(DirectionFile::Outbound) => Direction::Outbound,
             Some(DirectionFile::Inbound) => Direction::Inbound,

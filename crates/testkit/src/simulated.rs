@@ -2,7 +2,7 @@
 
 use crate::{
     call::{CallFile, GoesTo, Names},
-    case::Case,
+    case::{Case, Proxy},
     mesh,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -14,14 +14,17 @@ use std::collections::BTreeMap;
 /// # Errors
 /// If one of them does not end as expected; the text tells the way of each.
 pub fn check(case: &Case) -> Result<()> {
-    let (state, view) = mesh::build(case)?;
-    drop(state);
-    let resources = Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message))?;
+    let resources = mesh::views(case)?.into_iter().map(|view| {
+        Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message))
+    });
+    let resources: Vec<(&Proxy, Resources)> = case.proxies().zip(resources.collect::<Result<Vec<_>>>()?).collect();
     let events = mesh::events(case)?;
     let names = Names::of(mesh::objects(&events));
     let mut failures = Vec::new();
     for file in case.calls.iter().filter(|file| file.only_envoy.is_none()) {
-        let outcome = simulate(&resources, &file.call(case, &names).with_context(|| file.to.clone())?);
+        let caller = case.caller(file)?;
+        let (_, resources) = resources.iter().find(|(proxy, _)| std::ptr::eq(*proxy, caller)).context("the caller has no configuration")?;
+        let outcome = simulate(resources, &file.call(case, &names).with_context(|| file.to.clone())?);
         if let Err(error) = compare(file, &outcome) {
             failures.push(format!("{} {:?}: {error:#}; goes to {outcome}", file.to, file.headers));
         }

@@ -37,7 +37,7 @@ impl Admin {
             let total: u64 = totals.filter_map(|stat| stat.get("value")?.as_str()?.parse::<u64>().ok()).sum();
             *requests.entry(name.to_owned()).or_insert(0) += total;
         }
-        requests.remove("xds-grpc");
+        requests.retain(|cluster, _| !["xds-grpc", envoy::tls::SDS_CLUSTER].contains(&cluster.as_str()));
         Ok(requests)
     }
 

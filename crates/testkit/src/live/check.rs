@@ -1,17 +1,18 @@
 //! Whether a call through Envoy ended as its case says.
 
 use super::{
-    client::{self, Answer},
-    proxy::Envoy,
+    certificates::Certificate,
+    client::{self, Answer, Caller},
     upstream::{self, Received, Upstream},
+    workload::{Running, Workload},
 };
 use crate::call::{CallFile, GoesTo};
 use anyhow::{Context, Result, bail, ensure};
-use simulation::{Call, Protocol, Resources};
+use regex::Regex;
+use simulation::{Call, Protocol};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -25,24 +26,28 @@ pub struct Judge<'a> {
     pub file: &'a CallFile,
     /// The call.
     pub call: &'a Call,
-    /// The client's certificate, without the ending of its path.
-    pub certificate: Option<PathBuf>,
-    /// What Envoy got.
-    pub resources: &'a Resources,
+    /// The client's own certificate.
+    pub certificate: Option<Certificate>,
+    /// All workloads of the case.
+    pub workloads: &'a [Workload<'a>],
+    /// Their Envoys.
+    pub running: &'a [Running],
+    /// Which of them is the caller's, or for a call from outside the called one's.
+    pub at: usize,
     /// The endpoints.
     pub upstream: &'a Upstream,
     /// The names that have addresses.
     pub dns: &'a BTreeMap<String, IpAddr>,
-    /// The proxy.
-    pub envoy: &'a Envoy,
 }
 
 /// What came of a call, or of several.
 struct Made {
     answers: Vec<Answer>,
     received: Vec<Received>,
-    /// Requests by cluster.
+    /// Requests by cluster of the caller's proxy.
     requests: BTreeMap<String, u64>,
+    /// Requests by cluster of the proxies of all other workloads.
+    arrived: BTreeMap<String, u64>,
 }
 
 impl Judge<'_> {
@@ -67,6 +72,10 @@ impl Judge<'_> {
             _ => bail!("nothing is expected of the call"),
         }
         self.compare_answers(&made)?;
+        if let Some(wanted) = &file.arrives_at {
+            let found: Vec<&String> = made.arrived.keys().collect();
+            ensure!(found == [wanted], "should arrive at {wanted}, not {found:?}");
+        }
         if let Some(wanted) = file.attempts {
             ensure!(made.received.len() == wanted as usize, "should be tried {wanted} times, not {}", made.received.len());
         }
@@ -75,11 +84,12 @@ impl Judge<'_> {
 
     /// Calls, and waits for the copies that Envoy sends without waiting itself.
     async fn make(&self) -> Result<Made> {
-        let before = self.envoy.admin.requests().await?;
+        let (before, elsewhere) = (self.requests().await?, self.requests_elsewhere().await?);
         self.upstream.take();
         let mut answers = Vec::new();
         let times = if matches!(self.file.goes_to, Some(GoesTo::Several(_))) { 200 } else { 1 };
-        let call = || client::call(self.call, self.certificate.as_deref(), self.file.presents.as_deref());
+        let caller = Caller { room: &self.workload()?.room, certificate: self.certificate.as_ref() };
+        let call = || client::call(self.call, caller, self.file.presents.as_deref());
         let calls = (0..self.file.times.unwrap_or(times)).map(|_| call());
         if self.file.at_once {
             answers = futures::future::try_join_all(calls).await?;
@@ -93,12 +103,27 @@ impl Judge<'_> {
         while !self.file.mirrors.is_empty() && self.upstream.count() < wanted && Instant::now() < end {
             sleep(Duration::from_millis(5)).await;
         }
-        let after = self.envoy.admin.requests().await?;
-        let more = after.into_iter().map(|(cluster, count)| {
-            let earlier = before.get(&cluster).copied().unwrap_or(0);
-            (cluster, count.saturating_sub(earlier))
-        });
-        Ok(Made { answers, received: self.upstream.take(), requests: more.filter(|(_, count)| *count > 0).collect() })
+        let requests = more(&before, self.requests().await?);
+        let arrived = more(&elsewhere, self.requests_elsewhere().await?);
+        Ok(Made { answers, received: self.upstream.take(), requests, arrived })
+    }
+
+    fn workload(&self) -> Result<&Workload<'_>> {
+        self.workloads.get(self.at).context("the caller is no workload of the case")
+    }
+
+    async fn requests(&self) -> Result<BTreeMap<String, u64>> {
+        self.running.get(self.at).context("the caller has no Envoy")?.envoy.admin.requests().await
+    }
+
+    async fn requests_elsewhere(&self) -> Result<BTreeMap<String, u64>> {
+        let mut sums = BTreeMap::new();
+        for (_, running) in self.running.iter().enumerate().filter(|(at, _)| *at != self.at) {
+            for (cluster, count) in running.envoy.admin.requests().await? {
+                *sums.entry(cluster).or_insert(0) += count;
+            }
+        }
+        Ok(sums)
     }
 
     /// Every call was answered by an endpoint of one of the clusters, and of no other but the mirrors.
@@ -120,7 +145,7 @@ impl Judge<'_> {
             ensure!(answer.failure.is_none(), "no answer: {}", told());
             ensure!(answer.status.is_none_or(|status| status == wanted), "should be answered with {wanted}: {}", told());
         }
-        let endpoints: BTreeSet<SocketAddr> = allowed.iter().flat_map(|cluster| self.endpoints(cluster)).collect();
+        let endpoints: BTreeSet<SocketAddr> = allowed.iter().map(|cluster| self.endpoints(cluster)).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         for received in &made.received {
             ensure!(endpoints.contains(&received.address), "{} is no endpoint of {allowed:?}", received.address);
             ensure!(received.method == self.method(), "the method should be {:?}, not {:?}", self.method(), received.method);
@@ -175,11 +200,11 @@ impl Judge<'_> {
     }
 
     /// The addresses of a cluster; a cluster without any goes where the client wanted to.
-    fn endpoints(&self, cluster: &str) -> BTreeSet<SocketAddr> {
-        match self.resources.assignment(cluster) {
+    fn endpoints(&self, cluster: &str) -> Result<BTreeSet<SocketAddr>> {
+        Ok(match self.workload()?.resources.assignment(cluster) {
             Some(assignment) => upstream::endpoints(assignment, self.dns),
             None => BTreeSet::from([(self.call.address, self.call.port).into()]),
-        }
+        })
     }
 
     /// TCP has none.
@@ -194,6 +219,10 @@ impl Judge<'_> {
         }
         if let Some(host) = &wanted.host {
             ensure!(*host == received.host, "the host should be {host:?}, not {:?}", received.host);
+        }
+        for (name, wanted) in &wanted.matches {
+            let found = received.headers.get(&name.to_ascii_lowercase()).map(String::as_str).unwrap_or_default();
+            ensure!(Regex::new(&format!("^(?:{wanted})$"))?.is_match(found), "the header {name} should match {wanted}, not be {found:?}");
         }
         compare_headers("of the request", &wanted.headers, &received.headers)
     }
@@ -212,10 +241,19 @@ impl Judge<'_> {
             None => Vec::new(),
         };
         for cluster in named {
-            ensure!(self.resources.clusters.contains_key(cluster), "there is no cluster {cluster}");
+            ensure!(self.workload()?.resources.clusters.contains_key(cluster), "there is no cluster {cluster}");
         }
         Ok(())
     }
+}
+
+/// By how much counts have grown, where they have.
+fn more(before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = after.into_iter().map(|(name, count)| {
+        let earlier = before.get(&name).copied().unwrap_or(0);
+        (name, count.saturating_sub(earlier))
+    });
+    grown.filter(|(_, count)| *count > 0).collect()
 }
 
 fn compare_headers(what: &str, wanted: &BTreeMap<String, Option<String>>, found: &BTreeMap<String, String>) -> Result<()> {

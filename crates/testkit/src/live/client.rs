@@ -1,6 +1,10 @@
 //! Makes one call.
 
-use super::tls;
+use super::{
+    certificates::Certificate,
+    room::{INSIDE, OUTSIDE, Room},
+    tls,
+};
 use crate::call::{CALLER, CLIENT};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -12,7 +16,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use simulation::{Call, Direction, Protocol, Security};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -37,14 +41,23 @@ pub struct Answer {
     pub took: Duration,
 }
 
-/// Makes the call, with a certificate of the client's own if there is one; `presents` is the name that the server's must have.
-/// A connection that is refused or cut is an answer, too.
+/// Where a client is, and who.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// The network of its workload.
+    pub room: &'a Room,
+    /// Its own certificate.
+    pub certificate: Option<&'a Certificate>,
+}
+
+/// Makes the call; `presents` is the name that the server's certificate must have. A connection that is refused or cut is an
+/// answer, too.
 ///
 /// # Errors
 /// If the client itself cannot do it, or nothing happens for a long time.
-pub async fn call(call: &Call, certificate: Option<&Path>, presents: Option<&str>) -> Result<Answer> {
+pub async fn call(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Result<Answer> {
     let start = Instant::now();
-    let made = timeout(LIMIT, attempt(call, certificate, presents)).await.context("no answer, and no end of the connection")?;
+    let made = timeout(LIMIT, attempt(call, caller, presents)).await.context("no answer, and no end of the connection")?;
     let mut answer = match made {
         Ok(answer) => answer,
         Err(error) => {
@@ -56,20 +69,24 @@ pub async fn call(call: &Call, certificate: Option<&Path>, presents: Option<&str
     Ok(answer)
 }
 
-async fn attempt(call: &Call, certificate: Option<&Path>, presents: Option<&str>) -> Result<Answer> {
-    let socket = TcpSocket::new_v4()?;
+async fn attempt(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Result<Answer> {
+    // By the source, redirection knows which way a connection goes. Into a room it comes by wire.
+    let (socket, source) = match call.direction {
+        Direction::Outbound if caller.room.is_own() => (caller.room.inside(TcpSocket::new_v4)??, Some(INSIDE)),
+        Direction::Outbound => (TcpSocket::new_v4()?, Some(CLIENT)),
+        Direction::Inbound if caller.room.is_own() => (TcpSocket::new_v4()?, Some(OUTSIDE)),
+        Direction::Inbound => (TcpSocket::new_v4()?, Some(CALLER)),
+        Direction::Direct => (TcpSocket::new_v4()?, None),
+    };
     socket.set_reuseaddr(true)?;
-    // By the source, redirection knows which way a connection goes.
-    match call.direction {
-        Direction::Outbound => socket.bind((CLIENT, 0).into())?,
-        Direction::Inbound => socket.bind((CALLER, 0).into())?,
-        Direction::Direct => {}
+    if let Some(source) = source {
+        socket.bind((source, 0).into())?;
     }
     let stream: TcpStream = socket.connect(SocketAddr::new(call.address, call.port)).await?;
     if call.security == Security::Plaintext {
         return talk(stream, call).await;
     }
-    let stream = tls::connect(stream, &call.server_name, &call.application_protocols, certificate).await?;
+    let stream = tls::connect(stream, &call.server_name, &call.application_protocols, caller.certificate).await?;
     if let Some(name) = presents {
         ensure!(tls::presents(&stream, name), "the certificate is not of {name}");
     }

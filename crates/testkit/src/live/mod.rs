@@ -2,8 +2,9 @@
 //!
 //! Each case has a thread of its own, and that thread, where the system allows it, a network of its own (`network.rs`): there
 //! every address is local, so endpoints, gateways and virtual addresses are those of the case, and the traffic of sidecars is
-//! redirected as in a pod. `discovery.rs` serves the view, `proxy.rs` runs Envoy, `upstream.rs` plays all endpoints,
-//! `client.rs` makes the calls and `check.rs` judges what came of them.
+//! redirected as in a pod. Where a case has several workloads, each has a network of its own beside (`room.rs`). `discovery.rs`
+//! serves the view, `sds.rs` certificates, `proxy.rs` runs Envoy (`workload.rs` joins the three), `upstream.rs` plays all
+//! endpoints, `client.rs` makes the calls and `check.rs` judges what came of them.
 
 mod admin;
 pub mod certificates;
@@ -13,16 +14,26 @@ mod discovery;
 mod dns;
 mod network;
 mod proxy;
+mod room;
 pub mod sds;
 mod tls;
 mod upstream;
+mod workload;
 
 pub use network::{Network, inside_user_namespace};
 
-use crate::{call::Names, case::Case, mesh, report::Verdict};
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use simulation::{Direction, Resources};
-use std::net::SocketAddr;
+use crate::{
+    call::{CallFile, Names},
+    case::Case,
+    mesh,
+    report::Verdict,
+};
+use anyhow::{Context, Result, bail, ensure};
+use certificates::{Authority, Certificate};
+use room::Room;
+use simulation::{Call, Direction};
+use std::{collections::BTreeSet, net::SocketAddr};
+use workload::{Running, Workload};
 
 /// Makes all calls of the case.
 ///
@@ -32,8 +43,7 @@ pub fn check(case: &Case, network: &Network) -> Result<Verdict> {
     if case.calls.is_empty() {
         return Ok(Verdict::Nothing);
     }
-    let redirected = !case.file.proxy.is_addressed() && !case.file.proxy.has_agent();
-    if let (Network::Shared(why), true) = (network, redirected)
+    if let (Network::Shared(why), false) = (network, case.file.proxy.is_addressed())
         && let Some(other) = case.without_redirection()?
     {
         let how = format!("go over a Sidecar, where they should be redirected: {why}");
@@ -42,27 +52,31 @@ pub fn check(case: &Case, network: &Network) -> Result<Verdict> {
     if let Some(why) = unfit(case, network)? {
         return Ok(Verdict::Skipped(why));
     }
+    in_network(network, || run(case, network)).map(|()| Verdict::Checked)
+}
+
+/// Runs something in a thread of its own, in a fresh network.
+fn in_network<T: Send, F: Future<Output = Result<T>>>(network: &Network, make: impl FnOnce() -> F + Send) -> Result<T> {
     let in_thread = || {
         network.enter()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(run(case, network))
+        runtime.block_on(make())
     };
     // A thread that has entered a network stays there until it ends.
-    let ended = std::thread::scope(|scope| scope.spawn(in_thread).join());
-    match ended {
-        Ok(result) => result.map(|()| Verdict::Checked),
+    match std::thread::scope(|scope| scope.spawn(in_thread).join()) {
+        Ok(result) => result,
         Err(_) => bail!("the thread of the case ended early"),
     }
 }
 
 /// Why the case cannot be tried here.
 fn unfit(case: &Case, network: &Network) -> Result<Option<String>> {
-    if case.file.proxy.has_agent() {
-        return Ok(Some("its proxy needs an agent for certificates".to_owned()));
-    }
     let Network::Shared(why) = network else { return Ok(None) };
     if !case.file.proxy.is_addressed() {
         return Ok(Some(format!("it redirects traffic, but {why}")));
+    }
+    if !case.file.workloads.is_empty() {
+        return Ok(Some(format!("its workloads need networks of their own, but {why}")));
     }
     if !case.file.dns.is_empty() {
         return Ok(Some(format!("it has a DNS server, but {why}")));
@@ -76,41 +90,86 @@ fn unfit(case: &Case, network: &Network) -> Result<Option<String>> {
 }
 
 async fn run(case: &Case, network: &Network) -> Result<()> {
-    let (_state, view) = mesh::build(case)?;
-    let resources = Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message))?;
+    let workloads = workloads(case, network)?;
     let events = mesh::events(case)?;
     let names = Names::of(mesh::objects(&events));
     let calls = case.calls.iter().map(|file| Ok((file, file.call(case, &names)?))).collect::<Result<Vec<_>>>()?;
 
     let upstream = upstream::Upstream::new()?;
-    // The proxy may be an endpoint itself, of the Service in front of a gateway.
-    let of_others = |address: &SocketAddr| !case.file.proxy.is_addressed() || address.ip() != case.file.proxy.ip;
-    for address in upstream::addresses(&resources, &case.file.dns).into_iter().filter(of_others) {
-        upstream.listen(address).await?;
-    }
+    listen(case, &workloads, &calls, &upstream, network)?;
     if network.is_own() {
-        for (_, call) in calls.iter().filter(|(_, call)| call.direction != Direction::Direct) {
-            upstream.listen((call.address, call.port).into()).await?;
-        }
         dns::serve(&case.file.dns).await?;
     }
-    let scratch = tempfile::tempdir()?;
-    let discovery = discovery::serve(view, &scratch.path().join("ads.sock"))?;
-    let envoy = proxy::Envoy::start(case, scratch.path(), &discovery.socket).await;
-    let mut envoy = envoy.with_context(|| discovery.refusals())?;
+    let (scratch, authority) = (tempfile::tempdir()?, Authority::new()?);
+    let mut running = Vec::new();
+    for workload in &workloads {
+        running.push(workload.start(&authority, scratch.path()).await?);
+    }
 
     let mut failures = Vec::new();
     for (file, call) in &calls {
-        let certificate = file.client_certificate.as_ref().map(|name| case.folder.join(name));
-        let judge =
-            check::Judge { file, call, certificate, resources: &resources, upstream: &upstream, dns: &case.file.dns, envoy: &envoy };
+        let certificate = certificate(case, file, &authority)?;
+        let from = case.caller(file)?;
+        let at = workloads.iter().position(|workload| std::ptr::eq(workload.proxy, from)).context("the caller has no Envoy")?;
+        let judge = check::Judge { file, call, certificate, workloads: &workloads, running: &running, at, upstream: &upstream, dns: &case.file.dns };
         if let Err(error) = judge.call().await {
             failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
         }
     }
-    envoy.stop().await;
-    let refusals = discovery.refusals();
+    end(running, failures).await
+}
+
+/// Stops the Envoys, and says what failed.
+async fn end(running: Vec<Running>, failures: Vec<String>) -> Result<()> {
+    let (mut refusals, mut complaints) = (String::new(), String::new());
+    for mut running in running {
+        running.envoy.stop().await;
+        refusals.push_str(&running.served.refusals());
+        complaints.push_str(&running.envoy.complaints());
+    }
     ensure!(refusals.is_empty(), "Envoy refused its configuration: {refusals}");
-    ensure!(failures.is_empty(), "{}\n  Envoy says: {}", failures.join("\n  "), envoy.complaints());
+    ensure!(failures.is_empty(), "{}\n  Envoy says: {complaints}", failures.join("\n  "));
     Ok(())
+}
+
+/// The proxy of the case, in the network of the case if it is alone, and all others, each in one of its own.
+fn workloads<'a>(case: &'a Case, network: &Network) -> Result<Vec<Workload<'a>>> {
+    let alone = case.file.workloads.is_empty();
+    let workloads = case.proxies().zip(mesh::views(case)?).enumerate().map(|(number, (proxy, view))| {
+        let room = if alone { Room::of_case() } else { Room::of_workload(network, number, proxy)? };
+        Workload::new(proxy, view, room)
+    });
+    workloads.collect()
+}
+
+/// Becomes all endpoints, and whatever else is called.
+fn listen(case: &Case, workloads: &[Workload<'_>], calls: &[(&CallFile, Call)], upstream: &upstream::Upstream, network: &Network) -> Result<()> {
+    let mut addresses: BTreeSet<SocketAddr> =
+        workloads.iter().flat_map(|workload| upstream::addresses(&workload.resources, &case.file.dns)).collect();
+    if network.is_own() {
+        let redirected = calls.iter().filter(|(_, call)| call.direction != Direction::Direct);
+        addresses.extend(redirected.map(|(_, call)| SocketAddr::new(call.address, call.port)));
+    }
+    for address in addresses {
+        let workload = workloads.iter().find(|workload| workload.proxy.ip == address.ip());
+        // The proxy may be an endpoint itself, of the Service in front of a gateway.
+        if workload.is_some_and(|workload| workload.proxy.is_addressed()) {
+            continue;
+        }
+        upstream.listen(address, workload.map_or(&Room::of_case(), |workload| &workload.room))?;
+    }
+    Ok(())
+}
+
+/// The client's own certificate.
+fn certificate(case: &Case, file: &CallFile, authority: &Authority) -> Result<Option<Certificate>> {
+    if let Some(identity) = &file.identity {
+        return authority.issue(identity).map(Some);
+    }
+    let Some(name) = &file.client_certificate else { return Ok(None) };
+    let read = |ending: &str| {
+        let path = case.folder.join(name).with_extension(ending);
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    Ok(Some(Certificate { chain: read("crt")?, key: read("key")? }))
 }

@@ -4,7 +4,7 @@ use crate::call::{CALLER, CLIENT};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus},
 };
 
@@ -102,7 +102,7 @@ pub fn inside_user_namespace(test: &str) -> Result<Option<ExitStatus>> {
 }
 
 /// Runs a program with arguments that are separated by blanks.
-fn run(program: &PathBuf, arguments: &str) -> Result<()> {
+pub(super) fn run(program: &Path, arguments: &str) -> Result<()> {
     let output = Command::new(program).args(arguments.split(' ')).output().with_context(|| program.display().to_string())?;
     if !output.status.success() {
         bail!("{} {arguments}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
@@ -112,7 +112,7 @@ fn run(program: &PathBuf, arguments: &str) -> Result<()> {
 }
 
 /// The path of a program; system administrators' folders are not in everybody's `PATH`.
-fn program(name: &str) -> Option<PathBuf> {
+pub(super) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())

@@ -1,8 +1,9 @@
 //! One Envoy process.
 
-use super::admin;
-use crate::case::Case;
+use super::{admin, room::Room};
+use crate::case::Proxy;
 use anyhow::{Context, Result, bail};
+use envoy::tls::SDS_CLUSTER;
 use serde_json::{Value, json};
 use std::{
     ffi::OsString,
@@ -28,14 +29,15 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts an Envoy as the proxy of the case, and waits until it serves.
+    /// Starts an Envoy as the proxy in `room`, and waits until it serves. `ads` and `sds` are the sockets that it gets its
+    /// configuration and, with an agent, its certificates from.
     ///
     /// # Errors
     /// If it ends, or is not ready in time; the text holds what it complained about.
-    pub async fn start(case: &Case, scratch: &Path, ads: &Path) -> Result<Self> {
+    pub async fn start(proxy: &Proxy, room: &Room, scratch: &Path, ads: &Path, sds: Option<&Path>) -> Result<Self> {
         let socket = scratch.join("admin.sock");
         let (config, log) = (scratch.join("bootstrap.json"), scratch.join("envoy.log"));
-        fs::write(&config, bootstrap(case, ads, &socket).to_string())?;
+        fs::write(&config, bootstrap(proxy, ads, sds, &socket).to_string())?;
         let mut words: Vec<OsString> =
             vec![binary()?.into(), "--config-path".into(), config.into(), "--log-path".into(), log.clone().into()];
         words.extend(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(OsString::from));
@@ -44,14 +46,9 @@ impl Envoy {
             words.splice(0..0, [setpriv, "--pdeathsig", "KILL"].map(OsString::from));
         }
         let (program, arguments) = words.split_first().context("no program")?;
-        let mut process = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("Envoy cannot be started")?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut process = room.inside(|| command.spawn())?.context("Envoy cannot be started")?;
         let admin = admin::Admin { socket };
         let end = Instant::now() + START;
         while !admin.is_ready().await {
@@ -88,10 +85,10 @@ fn binary() -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("{} is missing: run `make envoy`", path.display()))
 }
 
-fn bootstrap(case: &Case, ads: &Path, admin: &Path) -> Value {
-    let pipe = |path: &Path| json!({ "pipe": { "path": path } });
+fn bootstrap(proxy: &Proxy, ads: &Path, sds: Option<&Path>, admin: &Path) -> Value {
+    let clusters: Vec<Value> = [("xds-grpc", Some(ads)), (SDS_CLUSTER, sds)].into_iter().filter_map(|(name, at)| Some(cluster(name, at?))).collect();
     json!({
-        "node": case.file.proxy.node(),
+        "node": proxy.node(),
         "admin": { "address": pipe(admin) },
         "dynamic_resources": {
             "ads_config": {
@@ -103,20 +100,29 @@ fn bootstrap(case: &Case, ads: &Path, admin: &Path) -> Value {
             "cds_config": { "ads": {}, "resource_api_version": "V3" },
             "lds_config": { "ads": {}, "resource_api_version": "V3" },
         },
-        "static_resources": { "clusters": [{
-            "name": "xds-grpc",
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    "explicit_http_config": { "http2_protocol_options": {} },
-                },
+        "static_resources": { "clusters": clusters },
+    })
+}
+
+fn pipe(path: &Path) -> Value {
+    json!({ "pipe": { "path": path } })
+}
+
+/// A gRPC server on a Unix socket.
+fn cluster(name: &str, socket: &Path) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http2_protocol_options": {} },
             },
-            "load_assignment": {
-                "cluster_name": "xds-grpc",
-                "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": pipe(ads) } }] }],
-            },
-        }] },
+        },
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": pipe(socket) } }] }],
+        },
     })
 }

@@ -125,7 +125,7 @@ fn delta(requests: Streaming<DeltaDiscoveryRequest>, edition: watch::Receiver<Ed
         let asked: BTreeSet<String> = match next {
             Next::Edition => names.clone(),
             Next::Request(request) => {
-                request.resource_names_unsubscribe.iter().for_each(|name| drop(names.remove(name)));
+                names.retain(|name| !request.resource_names_unsubscribe.contains(name));
                 names.extend(request.resource_names_subscribe.iter().cloned());
                 request.resource_names_subscribe.into_iter().collect()
             }

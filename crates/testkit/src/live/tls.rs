@@ -1,8 +1,9 @@
 //! TLS of the client and of the endpoints. Nobody checks a server's certificate here: which one Envoy presents is told in the
 //! answer, and the case says which it should be.
 
+use super::certificates::Certificate;
 use anyhow::{Context, Result};
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
@@ -31,18 +32,18 @@ pub fn acceptor() -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A client's side: `certificate` is the path of its own certificate without the ending; beside `.crt` there is `.key`.
+/// A client's side, with a certificate of its own if there is one.
 ///
 /// # Errors
 /// If the handshake fails, or the certificate cannot be read.
-pub async fn connect(stream: TcpStream, server_name: &str, alpn: &[String], certificate: Option<&Path>) -> Result<TlsStream<TcpStream>> {
+pub async fn connect(stream: TcpStream, server_name: &str, alpn: &[String], certificate: Option<&Certificate>) -> Result<TlsStream<TcpStream>> {
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
     let mut config = match certificate {
         None => config.with_no_client_auth(),
-        Some(path) => {
-            let chain = CertificateDer::pem_file_iter(path.with_extension("crt"))?.collect::<Result<Vec<_>, _>>()?;
-            config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(path.with_extension("key"))?)?
+        Some(certificate) => {
+            let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+            config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?)?
         }
     };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();

@@ -1,6 +1,6 @@
 //! Every endpoint of a case in one program: answers HTTP and TCP on many addresses and remembers what came.
 
-use super::tls;
+use super::{room::Room, tls};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -85,15 +85,17 @@ impl Upstream {
         Ok(Self { tls: tls::acceptor()?, log: Arc::default(), addresses: Arc::default() })
     }
 
-    /// Becomes the endpoint at `address`, if it is not yet.
+    /// Becomes the endpoint at `address` of a workload in `room`, if it is not yet.
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn listen(&self, address: SocketAddr) -> Result<()> {
+    pub fn listen(&self, address: SocketAddr, room: &Room) -> Result<()> {
         if !lock(&self.addresses).insert(address) {
             return Ok(());
         }
-        let listener = TcpListener::bind(address).await.with_context(|| format!("an endpoint at {address}"))?;
+        let listener = room.inside(|| std::net::TcpListener::bind(address))?.with_context(|| format!("an endpoint at {address}"))?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let upstream = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
