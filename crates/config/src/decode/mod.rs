@@ -15,7 +15,7 @@ mod suggest;
 mod tree;
 
 pub use identity::ObjectKey;
-pub use object::{Decoded, Item, decode};
+pub use object::{Decoded, Item, decode, decode_json};
 pub use parse::{SyntaxError, parse};
 pub use schema::{Finding, UnknownFields, Walk};
 pub use split::{Document, split};

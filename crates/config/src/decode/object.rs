@@ -31,6 +31,8 @@ pub struct Item {
     pub line: usize,
     /// The object, unless it has an error.
     pub object: Option<AnyObject>,
+    /// What it was decoded from, in the spelling of the schema and without what was left out.
+    pub body: Json,
     node: Node,
 }
 
@@ -49,6 +51,13 @@ pub fn decode(text: &str) -> Decoded {
         Ok(None) => {}
         Err(error) => decoded.lost(error.line, Diagnostic::error("SyntaxError", None, "", error.message)),
     }
+    decoded
+}
+
+/// Decodes one object that is JSON already, as the API server sends it; everything stands in line 1.
+pub fn decode_json(object: Json) -> Decoded {
+    let mut decoded = Decoded::default();
+    decoded.document(Node::from_json(object, 1));
     decoded
 }
 
@@ -109,14 +118,18 @@ impl Decoded {
             return;
         };
         let code = if kind.is_kubernetes() { "InvalidObject" } else { "IST0106" };
-        let object = read_object(kind, metadata, &node, &mut wrong);
+        let body = match kind.schema() {
+            Some(schema) => strict_body(kind, schema, &node, &mut wrong),
+            None => node.to_json(),
+        };
+        let object = read_object(kind, metadata, &body, &node, &mut wrong);
         findings.extend(wrong.into_iter().map(|finding| (code, finding)));
         let object = object.filter(|_| findings.iter().all(|(_, finding)| !finding.fatal));
         for (code, Finding { field, line, message, level, .. }) in findings {
             let diagnostic = Diagnostic::error(code, Some(key.object_ref()), field, message);
             self.diagnostics.push((line, Diagnostic { level, ..diagnostic }));
         }
-        self.objects.push(Item { key, line: node.line, object, node });
+        self.objects.push(Item { key, line: node.line, object, body, node });
     }
 }
 
@@ -199,18 +212,14 @@ fn identity_of(kind: Kind, mut metadata: Metadata, node: &Node, findings: &mut V
 }
 
 /// The typed object; `None` if serde refuses it, of which the findings tell.
-fn read_object(kind: Kind, metadata: Metadata, node: &Node, findings: &mut Vec<Finding>) -> Option<AnyObject> {
-    let body = match kind.schema() {
-        Some(schema) => strict_body(kind, schema, node, findings),
-        None => node.to_json(),
-    };
+fn read_object(kind: Kind, metadata: Metadata, body: &Json, node: &Node, findings: &mut Vec<Finding>) -> Option<AnyObject> {
     if findings.iter().any(|finding| finding.fatal) {
         return None;
     }
     match istio_api::decode(kind, metadata, body.clone()) {
         Ok(object) => Some(with_plain_secrets(object)),
         Err(error) => {
-            let (field, message) = refused_field(kind, &body).unwrap_or_else(|| (String::new(), error.to_string()));
+            let (field, message) = refused_field(kind, body).unwrap_or_else(|| (String::new(), error.to_string()));
             findings.push(Finding::error(field.clone(), line_of(node, &field), message));
             None
         }

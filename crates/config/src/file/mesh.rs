@@ -78,6 +78,16 @@ pub fn load_mesh_networks(path: &Path) -> (MeshNetworks, Vec<Diagnostic>) {
     load(path)
 }
 
+/// Reads MeshConfig out of the text of a ConfigMap's entry; diagnostics name it `source`.
+pub fn read_mesh_config(source: &Arc<str>, text: &str) -> (MeshConfig, Vec<Diagnostic>) {
+    settings(source, text)
+}
+
+/// Reads MeshNetworks out of the text of a ConfigMap's entry; diagnostics name it `source`.
+pub fn read_mesh_networks(source: &Arc<str>, text: &str) -> (MeshNetworks, Vec<Diagnostic>) {
+    settings(source, text)
+}
+
 fn load<S: Settings>(path: &Path) -> (S, Vec<Diagnostic>) {
     let file = name(path);
     match read(path) {

@@ -14,7 +14,7 @@ mod settle;
 mod watch;
 
 pub use error::Error;
-pub use mesh::{load_mesh_config, load_mesh_networks, watch_mesh};
+pub use mesh::{load_mesh_config, load_mesh_networks, read_mesh_config, read_mesh_networks, watch_mesh};
 pub use scan::files_below;
 pub use set::{Contents, FileSet, check};
 pub use watch::{load, watch};

@@ -1,0 +1,114 @@
+//! The JSON of one object, to the typed object and what is wrong with it: the same as the file source would say.
+
+use base::{Diagnostic, Level, Namespace, ObjectRef};
+use istio_api::{AnyObject, Kind, Metadata, Object, Resource};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// An object is this within its kind.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Name {
+    /// Empty for a kind without namespaces.
+    pub namespace: Namespace,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+}
+
+/// What became of an object.
+pub struct Decoded {
+    /// Which object.
+    pub name: Name,
+    /// The object, unless it has an error.
+    pub object: Option<AnyObject>,
+    /// What is wrong with it.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// As much of an object as its watch needs.
+#[derive(Deserialize)]
+pub struct Head {
+    /// Its metadata.
+    #[serde(default)]
+    pub metadata: HeadMetadata,
+}
+
+/// As much of an object's metadata as its watch needs.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HeadMetadata {
+    /// Unique within kind and namespace.
+    pub name: Arc<str>,
+    /// Empty for a kind without namespaces.
+    pub namespace: Namespace,
+    /// The state of the whole store after the object was written.
+    pub resource_version: String,
+    /// Set by the server on the bookmark that ends a list.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// The name of an object that may be malformed otherwise; `None` if it has none, which no server sends.
+pub fn name_of(text: &[u8]) -> Option<Name> {
+    let Head { metadata } = serde_json::from_slice(text).ok()?;
+    (!metadata.name.is_empty()).then_some(Name { namespace: metadata.namespace, name: metadata.name })
+}
+
+/// Decodes an object of `kind`; `None` if not even its name can be read.
+pub fn decode(kind: Kind, text: &[u8]) -> Option<Decoded> {
+    if kind.is_kubernetes()
+        && let Ok(object) = istio_api::decode_text(kind, text)
+    {
+        let object = slimmed(object);
+        return Some(Decoded { name: named(object.metadata()), object: Some(object), diagnostics: Vec::new() });
+    }
+    let name = name_of(text)?;
+    let reference = ObjectRef { kind: kind.as_str(), namespace: name.namespace.clone(), name: name.name.clone() };
+    let mut value: Value = match serde_json::from_slice(text) {
+        Ok(value) => value,
+        Err(error) => {
+            let diagnostics = vec![Diagnostic::error("SyntaxError", Some(reference), "", error.to_string())];
+            return Some(Decoded { name, object: None, diagnostics });
+        }
+    };
+    complete(kind, &mut value);
+    let decoded = config::decode::decode_json(value);
+    let mut diagnostics: Vec<Diagnostic> = decoded.diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect();
+    let mut object = decoded.objects.into_iter().find_map(|item| item.object);
+    let findings = object.iter().flat_map(validation::validate).collect::<Vec<_>>();
+    if findings.iter().any(|finding| finding.level == Level::Error) {
+        object = None;
+    }
+    diagnostics.extend(findings);
+    Some(Decoded { name, object: object.map(slimmed), diagnostics })
+}
+
+/// Items of a list do not repeat version and kind; and what nobody reads need not be walked through.
+fn complete(kind: Kind, value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    fields.insert("apiVersion".into(), kind.api_version().into());
+    fields.insert("kind".into(), kind.as_str().into());
+    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+        metadata.remove("managedFields");
+    }
+}
+
+fn named(metadata: &Metadata) -> Name {
+    Name { namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+}
+
+/// Without what changes although nothing that is read changes, and what only repeats the object.
+fn slimmed(object: AnyObject) -> AnyObject {
+    macro_rules! slim {
+        ($( $kind:ident { $($rest:tt)* } )+) => {
+            match object { $( AnyObject::$kind(object) => AnyObject::from(without_weight(object)), )+ }
+        };
+    }
+    istio_api::for_each_kind!(slim)
+}
+
+fn without_weight<T: Resource>(object: Arc<Object<T>>) -> Object<T> {
+    let mut object = Arc::unwrap_or_clone(object);
+    object.metadata.resource_version = String::new();
+    object.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    object
+}
