@@ -1,10 +1,10 @@
 //! Rules of Istio's kinds that one object alone can break.
 //!
-//! In: a typed object. Out: diagnostics that name the field and the way out; the texts are Istio's where it has one
+//! In: a typed object, and the JSON it was decoded from. Out: diagnostics that name the field and the way out; the texts are Istio's where it has one
 //! (`pkg/config/validation`), since users search for them.
 //! Never: I/O, another object (that is analysis), a change of the object. Wrong types, unknown fields and two members of
 //! a oneof are found before, when a document is decoded.
-//! Read first: `report.rs`, then `virtual_service.rs`; there is one file per kind.
+//! Read first: `report.rs`, then `virtual_service.rs`; there is one file per kind. `schema/` has the rules of the CRDs.
 
 mod amount;
 mod authorization_policy;
@@ -19,6 +19,7 @@ mod proxy_config;
 mod report;
 mod request_authentication;
 mod route_match;
+mod schema;
 mod selector;
 mod server_tls;
 mod service_entry;
@@ -32,6 +33,15 @@ mod workload_entry;
 use base::Diagnostic;
 use istio_api::AnyObject;
 use report::Report;
+use serde_json::Value;
+
+/// What is wrong with `object`, which was decoded from `body` (in the spelling of the schema): our own rules, and those
+/// of the CRDs, by which the API server would refuse it. What both find is said once.
+pub fn validate_document(object: &AnyObject, body: &Value) -> Vec<Diagnostic> {
+    let mut diagnostics = validate(object);
+    diagnostics.extend(schema::check(&object.object_ref(), object.kind(), body, &diagnostics));
+    diagnostics
+}
 
 /// What is wrong with `object`; errors mean that it must not be used. Kubernetes' own kinds have no rules here.
 pub fn validate(object: &AnyObject) -> Vec<Diagnostic> {

@@ -75,7 +75,7 @@ impl Outcome {
         let mut diagnostics = decoded.diagnostics;
         let objects = decoded.objects.into_iter().map(|item| {
             let mut valid = true;
-            for finding in item.object.iter().flat_map(validation::validate) {
+            for finding in item.object.iter().flat_map(|object| validation::validate_document(object, &item.body)) {
                 valid &= finding.level != Level::Error;
                 diagnostics.push((item.line_of(&finding.field), finding));
             }

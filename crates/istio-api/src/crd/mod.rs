@@ -68,7 +68,7 @@ fn open_api_schema(kind: Kind) -> Option<Value> {
 }
 
 /// Whether an object without `spec` is refused; of the other kinds that is an object with all defaults.
-fn needs_spec(kind: Kind) -> bool {
+pub fn needs_spec(kind: Kind) -> bool {
     matches!(kind, Kind::ServiceEntry | Kind::WorkloadEntry | Kind::WorkloadGroup | Kind::WasmPlugin | Kind::TrafficExtension)
 }
 

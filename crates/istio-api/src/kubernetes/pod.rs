@@ -19,12 +19,24 @@ message! {
         pub containers: Vec<Container>,
         /// Its init containers; a proxy that runs as native sidecar is one.
         pub init_containers: Vec<Container>,
+        /// As whom they run.
+        pub security_context: Option<SecurityContext>,
+    }
+
+    /// As whom something runs.
+    pub struct SecurityContext {
+        /// The user.
+        pub run_as_user: Option<i64>,
     }
 
     /// A container.
     pub struct Container {
         /// Its name.
         pub name: String,
+        /// The image that it runs.
+        pub image: String,
+        /// As whom it runs.
+        pub security_context: Option<SecurityContext>,
         /// The ports it declares.
         pub ports: Vec<ContainerPort>,
     }

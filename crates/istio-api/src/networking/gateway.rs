@@ -32,7 +32,8 @@ message! {
     }
 
     /// The port of a listener.
-    #[schemars(extend("required" = ["number", "protocol", "name"]))]
+    // Not `number`, which Istio's CRD asks for: a listener on a Unix socket has none. Validation asks all others for it.
+    #[schemars(extend("required" = ["protocol", "name"]))]
     pub struct Port {
         /// 1 to 65535.
         pub number: u32,
