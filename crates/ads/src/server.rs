@@ -12,12 +12,13 @@ use crate::{
 };
 use futures::StreamExt;
 use http::{HeaderValue, header::CONTENT_TYPE};
+use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
     collections::HashMap,
     convert::Infallible,
     future::Future,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -115,6 +116,23 @@ impl Server {
     /// Serves plaintext gRPC on `listener` until `shutdown` resolves and the streams have ended, or the time for that
     /// is over. Streams are told `UNAVAILABLE`, so that proxies come back.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        let server = self.clone();
+        let plaintext = move |stream, address| {
+            let server = server.clone();
+            async move { server.serve_connection(stream, Peer { address, identity: None }).await }
+        };
+        self.accept(listener, shutdown, plaintext).await;
+    }
+
+    /// The same with connections that somebody else serves, by TLS for example; each in a task of its own.
+    pub async fn accept<F>(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+        connection: impl Fn(TcpStream, SocketAddr) -> F + Send,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut tasks = JoinSet::new();
         loop {
@@ -122,8 +140,7 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, address)) => {
                         self.prepare(&stream);
-                        let server = self.clone();
-                        tasks.spawn(async move { server.serve_connection(stream, Peer { address, identity: None }).await });
+                        tasks.spawn(connection(stream, address));
                     }
                     Err(error) => {
                         // Out of file descriptors, most likely: others will be closed in time.
@@ -162,6 +179,19 @@ impl Server {
             let response = server.handle(request, peer.clone());
             std::future::ready(Ok::<_, Infallible>(response))
         });
+        self.serve_requests(io, address, service).await;
+    }
+
+    /// Serves one HTTP/2 connection whose requests `service` answers, with the settings and the shutdown of this server.
+    pub async fn serve_requests<I, S, B>(&self, io: I, address: SocketAddr, service: S)
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible> + Send,
+        S::Future: Send + 'static,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let options = &self.shared.options;
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2

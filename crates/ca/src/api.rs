@@ -5,6 +5,10 @@ use xds_api::google::protobuf::Struct;
 /// The gRPC method that issues certificates.
 pub const CREATE_CERTIFICATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
+/// The header in which an agent of ours states the id of its node (as in xDS), so that a rotation knows exactly which
+/// proxies have their new certificates. Istio's agents do not send it; then service account and address tell them apart.
+pub const NODE_HEADER: &str = "x-node-id";
+
 /// `IstioCertificateRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CertificateRequest {

@@ -13,8 +13,9 @@
 //! `DIR/token-key.pem`, which it makes together with `DIR/jwks.json` if they are not there. An istiod that runs with
 //! `discovery --tokenKeys DIR/jwks.json` accepts such tokens. The agent sends it as in a cluster: `authorization: Bearer
 //! <token>` (and `clusterid: <id>`, or none) to `CreateCertificate` and to xDS on port 15012. It verifies istiod's
-//! certificate, for `istiod.istio-system.svc`, with the roots of the mesh: `root-cert.pem` in the folder of `--caRoots`,
-//! which istiod writes and keeps current; the last element of every answer to a CSR holds the same roots.
+//! certificate, for `istiod.istio-system.svc` (or `localhost`), with the roots of the mesh: `root-cert.pem` in the folder of
+//! `--caStore`, which istiod writes and keeps current, as the ConfigMap `istio-ca-root-cert` is in a cluster; the last
+//! element of every answer to a CSR holds the same roots.
 
 pub mod api;
 pub mod authenticate;
@@ -25,6 +26,7 @@ mod limits;
 mod metrics;
 pub mod pem;
 mod root;
+mod rotation;
 mod service;
 mod serving;
 mod settings;
@@ -37,7 +39,8 @@ pub use root::{
     BundleWriter, FileRootStore, KeyMaterial, PluggedIn, PluggedInError, RootData, RootStore, Saved, StoreError, StoredRoot, generate,
     load_or_generate,
 };
-pub use service::{CertificateService, Issuances, UnaryBody, presented};
+pub use rotation::{Holder, Holders};
+pub use service::{CertificateService, UnaryBody, presented};
 pub use serving::{LeastVersion, OwnCertificate, ServerConfigs, ServerKind, Serving, ServingError, ServingSettings};
 pub use settings::{KeyAlgorithm, RsaBits, Settings, TrustDomains};
 pub use signer::{Bundle, Signer};

@@ -2,12 +2,13 @@
 //! certificate costs little more than its two signatures.
 
 use crate::{
-    api::{CertificateRequest, CertificateResponse},
+    api::{CertificateRequest, CertificateResponse, NODE_HEADER},
     authenticate::{Authenticator, Caller, ClientCertificate, Presented},
     authority::{Authority, AuthorityError, Issued, Subject, answer},
     csr,
     limits::Peers,
     metrics::Metrics,
+    rotation::{Holder, Holders},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -25,11 +26,8 @@ use std::{
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-/// Told of every certificate that goes out.
-pub trait Issuances: Send + Sync {
-    /// `caller` at `address` was sent a certificate signed by the signer of this fingerprint, with the bundle of this hash.
-    fn issued(&self, caller: &Caller, address: SocketAddr, signer: &str, bundle: &str, expires: i64);
-}
+/// A longer id of a node is not remembered.
+const LONGEST_NODE: usize = 512;
 
 /// The certificate service.
 pub struct CertificateService {
@@ -37,7 +35,7 @@ pub struct CertificateService {
     authenticator: Arc<Authenticator>,
     peers: Peers,
     metrics: Metrics,
-    issuances: Arc<dyn Issuances>,
+    holders: Arc<Holders>,
 }
 
 impl CertificateService {
@@ -47,9 +45,9 @@ impl CertificateService {
         authenticator: Arc<Authenticator>,
         peers: Peers,
         metrics: Metrics,
-        issuances: Arc<dyn Issuances>,
+        holders: Arc<Holders>,
     ) -> Self {
-        Self { authority, authenticator, peers, metrics, issuances }
+        Self { authority, authenticator, peers, metrics, holders }
     }
 
     /// Answers one call of [`crate::api::CREATE_CERTIFICATE`].
@@ -87,7 +85,11 @@ impl CertificateService {
         let now = SystemTime::now();
         let caller = self.authenticator.authenticate(presented(&head.headers, certificate), now).await.map_err(|error| error.status())?;
         let request = self.read(body).await?;
-        self.issue(&request, &caller, address, now)
+        let (response, holder) = self.issue(&request, &caller, now)?;
+        let node = head.headers.get(NODE_HEADER).and_then(|node| node.to_str().ok()).filter(|node| node.len() <= LONGEST_NODE);
+        self.holders.note(node, address.ip(), holder, now);
+        tracing::debug!(identity = %caller.identity, peer = %address, by = caller.credential.as_str(), "a certificate was issued");
+        Ok(response)
     }
 
     async fn read<B>(&self, body: B) -> Result<CertificateRequest, Status>
@@ -125,9 +127,8 @@ impl CertificateService {
         &self,
         request: &CertificateRequest,
         caller: &Caller,
-        address: SocketAddr,
         now: SystemTime,
-    ) -> Result<CertificateResponse, Status> {
+    ) -> Result<(CertificateResponse, Holder), Status> {
         // Another identity than its own is for node proxies, which are not served. To ignore the wish would hide that.
         if let Some(metadata) = &request.metadata
             && let Some(key) = ["ImpersonatedIdentity", "CertSigner"].into_iter().find(|key| metadata.fields.contains_key(*key))
@@ -145,9 +146,13 @@ impl CertificateService {
         let issued: Issued =
             self.authority.issue(&signer, &key, &subject, lifetime, now).map_err(|error| self.sign_error(&error))?;
         self.metrics.issued.inc();
-        self.issuances.issued(caller, address, &signer.fingerprint, &signer.bundle.hash, issued.expires);
-        tracing::debug!(identity = %caller.identity, peer = %address, by = caller.credential.as_str(), "a certificate was issued");
-        Ok(CertificateResponse { cert_chain: answer(&issued, &signer) })
+        let holder = Holder {
+            identity: caller.identity.clone(),
+            signer: signer.fingerprint.clone(),
+            bundle: signer.bundle.hash.clone(),
+            expires: issued.expires,
+        };
+        Ok((CertificateResponse { cert_chain: answer(&issued, &signer) }, holder))
     }
 
     fn sign_error(&self, error: &AuthorityError) -> Status {

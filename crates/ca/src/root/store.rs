@@ -116,15 +116,36 @@ impl FileRootStore {
     }
 
     fn write(&self, data: &RootData) -> Result<StoredRoot, StoreError> {
+        let text = serde_json::to_string_pretty(&data.0).map_err(|error| StoreError(error.to_string()))?;
+        self.replace(FILE, &text, OWNER_ONLY)?;
+        Ok(StoredRoot { version: crate::digest::hex(text.as_bytes()), data: data.clone() })
+    }
+
+    /// Writes a file beside the old one and then in its place, so that nobody reads half of it.
+    fn replace(&self, name: &str, text: &str, mode: u32) -> Result<(), StoreError> {
         use std::{io::Write, os::unix::fs::OpenOptionsExt};
         let failed = |error: io::Error| StoreError(format!("{}: {error}", self.folder.display()));
-        let text = serde_json::to_string_pretty(&data.0).map_err(|error| StoreError(error.to_string()))?;
         fs::create_dir_all(&self.folder).map_err(failed)?;
-        let new = self.folder.join(format!("{FILE}.new"));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
+        let new = self.folder.join(format!("{name}.new"));
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&new, self.folder.join(FILE)).map_err(failed)?;
-        Ok(StoredRoot { version: crate::digest::hex(text.as_bytes()), data: data.clone() })
+        fs::rename(&new, self.folder.join(name)).map_err(failed)
+    }
+}
+
+const OWNER_ONLY: u32 = 0o600;
+const EVERYBODY: u32 = 0o644;
+
+/// The ConfigMaps of a cluster, as files of the same folder.
+impl BundleWriter for FileRootStore {
+    fn write<'a>(&'a self, roots: &'a str, crl: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.replace(ROOTS, roots, EVERYBODY)?;
+            match crl {
+                Some(crl) => self.replace("ca-crl.pem", crl, EVERYBODY),
+                None => Ok(()),
+            }
+        })
     }
 }
 
@@ -139,7 +160,7 @@ impl RootStore for FileRootStore {
             if found.as_deref() != expected {
                 return Ok(Saved::Conflict);
             }
-            self.write(data).map(Saved::Done)
+            FileRootStore::write(self, data).map(Saved::Done)
         })
     }
 }
