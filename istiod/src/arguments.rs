@@ -17,6 +17,8 @@ pub struct Arguments {
 pub enum Command {
     /// Serves configuration to proxies.
     Discovery(Box<Discovery>),
+    /// Prints a service-account token for an agent, where there is no Kubernetes to give it one.
+    Token(crate::identity::TokenArguments),
     /// Prints the version.
     Version,
 }
@@ -52,7 +54,7 @@ pub struct Discovery {
     /// HTTPS address for injection and validation webhooks (not served yet)
     #[arg(long, default_value = ":15017")]
     pub https_addr: String,
-    /// TLS gRPC address for proxies (not served yet)
+    /// TLS gRPC address for proxies: configuration and certificates
     #[arg(long = "secureGRPCAddr", default_value = ":15012")]
     pub secure_grpc_addr: String,
     /// HTTP address for metrics
@@ -64,4 +66,10 @@ pub struct Discovery {
     /// Log lines as JSON
     #[arg(long = "log_as_json")]
     pub log_as_json: bool,
+    /// The cluster that is followed
+    #[command(flatten)]
+    pub kubernetes: crate::sources::KubernetesArguments,
+    /// Certificates, and who may have them
+    #[command(flatten)]
+    pub identity: crate::identity::IdentityArguments,
 }

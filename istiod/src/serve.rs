@@ -3,6 +3,7 @@
 use crate::{
     arguments::Discovery,
     discovery::Front,
+    identity::{self, Places},
     pipeline::{Pipeline, Published},
     sources, web,
 };
@@ -20,10 +21,11 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     let (events, events_in) = mpsc::channel(64);
     let (proxies, proxies_in) = mpsc::unbounded_channel();
     let (published, readable) = watch::channel(Arc::new(Published::default()));
-    let sources = sources::start(&arguments, &events)?;
+    let metrics = observability::Metrics::new();
+    let started = sources::start(&arguments, &events, metrics.registry()).await?;
 
     let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), config::Features::read(|name| std::env::var(name).ok()));
-    let pipeline = Pipeline::new(state, events_in, proxies_in, sources, published);
+    let pipeline = Pipeline::new(state, events_in, proxies_in, started.sources, published);
     // A thread of its own: a turn is pure computation, and must not keep a connection waiting.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (alive, pipeline_ended) = oneshot::channel::<()>();
@@ -32,9 +34,12 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
         runtime.block_on(pipeline.run());
     })?;
 
-    let front = Arc::new(Front::new(proxies));
+    let front = Arc::new(Front::new(proxies, arguments.identity.xds_identity_check));
     let connections = Connections::default();
-    let metrics = observability::Metrics::new();
+    let identity = match arguments.secure_grpc_addr.is_empty() && arguments.https_addr.is_empty() {
+        true => None,
+        false => Some(identity::start(&arguments, Places::files(&arguments.identity), metrics.registry(), readable.clone()).await?),
+    };
     let window = web::Window { readable, front: front.clone(), connections: connections.clone(), metrics: metrics.clone() };
     for address in [&arguments.http_addr, &arguments.monitoring_addr] {
         if let Some(listener) = listen(address).await? {
@@ -42,18 +47,25 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
         }
     }
     let options = ads::Options { registry: metrics.registry().clone(), ..ads::Options::default() };
-    let listener = listen(&arguments.grpc_addr).await?;
+    let server = ads::Server::new(front, options, connections)?;
+    let (plaintext, secured) = (listen(&arguments.grpc_addr).await?, listen(&arguments.secure_grpc_addr).await?);
     let served = async {
-        match listener {
-            Some(listener) => ads::serve(listener, front, options, connections, ended()).await,
-            None => {
-                ended().await;
-                Ok(())
+        let plaintext = async {
+            match plaintext {
+                Some(listener) => server.serve(listener, ended()).await,
+                None => ended().await,
             }
-        }
+        };
+        let secured = async {
+            match (secured, identity) {
+                (Some(listener), Some(identity)) => identity::serve_secured(listener, server.clone(), identity, ended()).await,
+                _ => ended().await,
+            }
+        };
+        tokio::join!(plaintext, secured);
     };
     tokio::select! {
-        served = served => served?,
+        () = served => {}
         // A process that goes on answering but follows nothing any more is worse than none.
         _ = pipeline_ended => anyhow::bail!("the pipeline has stopped; the process ends, so that it can be started again"),
     }
