@@ -2,6 +2,8 @@
 
 use crate::pipeline::ProxyEvent;
 use ads::{ConnectError, Discovery, Peer, Rejection, Subscription};
+use base::SpiffeIdentity;
+use model::ProxyTraits;
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -24,12 +26,15 @@ pub struct Front {
     proxies: mpsc::UnboundedSender<ProxyEvent>,
     next: AtomicU64,
     rejections: Mutex<Rejections>,
+    /// A proxy may only be what its certificate or token says.
+    check_identities: bool,
 }
 
 impl Front {
-    /// The front of the pipeline that reads `proxies`.
-    pub fn new(proxies: mpsc::UnboundedSender<ProxyEvent>) -> Self {
-        Self { proxies, next: AtomicU64::new(0), rejections: Mutex::default() }
+    /// The front of the pipeline that reads `proxies`. With `check_identities` an authenticated proxy may only be of its
+    /// own namespace and service account.
+    pub fn new(proxies: mpsc::UnboundedSender<ProxyEvent>, check_identities: bool) -> Self {
+        Self { proxies, next: AtomicU64::new(0), rejections: Mutex::default(), check_identities }
     }
 
     /// What proxies refuse at present.
@@ -55,10 +60,27 @@ impl Drop for Guard {
     }
 }
 
+/// Namespace and service account of the node must be those that were proved. A node that does not state its service
+/// account claims none, as in Istio.
+fn authorize(identity: &SpiffeIdentity, traits: &ProxyTraits) -> Result<(), ConnectError> {
+    let namespace = traits.namespace.as_str() == identity.namespace;
+    let service_account = traits.service_account.is_empty() || *traits.service_account == *identity.service_account;
+    if namespace && service_account {
+        return Ok(());
+    }
+    let claimed = format!("{}/{}", traits.namespace.as_str(), traits.service_account);
+    Err(ConnectError::NotAuthorized(format!("the proxy claims to be of {claimed:.200}, and has proved to be {identity}")))
+}
+
 impl Discovery for Front {
-    fn connect(&self, node: Node, _peer: Peer) -> Pin<Box<dyn Future<Output = Result<Subscription, ConnectError>> + Send + '_>> {
+    fn connect(&self, node: Node, peer: Peer) -> Pin<Box<dyn Future<Output = Result<Subscription, ConnectError>> + Send + '_>> {
         Box::pin(async move {
             let traits = xds::parse_node(&node).map_err(|error| ConnectError::InvalidNode(error.0))?;
+            if let (Some(identity), true) = (&peer.identity, self.check_identities) {
+                authorize(identity, &traits).inspect_err(|error| {
+                    tracing::warn!(peer = %peer.address, proxy = %traits.id, "a proxy was refused: {error}");
+                })?;
+            }
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let (reply, view) = oneshot::channel();
             let guard = Guard { id, proxies: self.proxies.clone() };

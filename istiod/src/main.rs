@@ -6,6 +6,7 @@
 
 mod arguments;
 mod discovery;
+mod identity;
 mod pipeline;
 mod serve;
 mod sources;
@@ -25,6 +26,7 @@ fn main() -> anyhow::Result<()> {
             observability::init_logging(&arguments.log_output_level, arguments.log_as_json)?;
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve::serve(*arguments))
         }
+        Command::Token(arguments) => identity::print_token(&arguments),
         Command::Version => {
             println!("{}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -39,7 +39,9 @@ pub use root::{
     BundleWriter, FileRootStore, KeyMaterial, PluggedIn, PluggedInError, RootData, RootStore, Saved, StoreError, StoredRoot, generate,
     load_or_generate,
 };
-pub use rotation::{Holder, Holders};
+pub use rotation::{
+    ConnectedProxy, Generation, HoldUp, Holder, Holders, Order, Phase, Rotation, RotationError, RotationSettings, Status,
+};
 pub use service::{CertificateService, UnaryBody, presented};
 pub use serving::{LeastVersion, OwnCertificate, ServerConfigs, ServerKind, Serving, ServingError, ServingSettings};
 pub use settings::{KeyAlgorithm, RsaBits, Settings, TrustDomains};

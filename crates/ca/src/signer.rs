@@ -123,14 +123,6 @@ impl Signer {
         })
     }
 
-    /// The same, with another set of roots to trust.
-    ///
-    /// # Errors
-    /// When a root cannot be parsed.
-    pub fn material_with(material: &KeyMaterial, bundle: &Bundle) -> KeyMaterial {
-        KeyMaterial { roots: bundle.pem.clone(), ..material.clone() }
-    }
-
     /// Whether less than `percent` of its life is left.
     pub fn in_grace(&self, percent: u32, now: SystemTime) -> bool {
         let life = self.expires.saturating_sub(self.began);
