@@ -73,9 +73,10 @@ pub struct MergedGateway {
 impl MergedGateway {
     /// The plain HTTP servers of a port share one listener; TLS servers each get a chain; a protocol that cannot share
     /// the port with the first is left out, and so is a TLS server one of whose hosts an earlier one has.
-    pub fn build(snapshot: &Snapshot, labels: &Labels, targets: &[ServiceTarget]) -> Self {
+    pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels, targets: &[ServiceTarget]) -> Self {
         let mut merged = Self::default();
-        for object in snapshot.gateways.iter() {
+        let scoped = snapshot.features.scope_gateway_to_namespace;
+        for object in snapshot.gateways.iter().filter(|object| !scoped || object.metadata.namespace == *namespace) {
             let Some(ports) = Ports::of(snapshot, object, labels, targets) else { continue };
             for (port, server) in object.spec.servers.iter().flat_map(|server| resolve(object, server, &ports)) {
                 let rows = merged.ports.entry(port).or_default();

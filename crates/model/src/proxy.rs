@@ -102,6 +102,12 @@ pub struct ProxyTraits {
     pub http10: bool,
     /// `IDLE_TIMEOUT` as written: of connections.
     pub idle_timeout: Arc<str>,
+    /// The parts of `PROXY_CONFIG` that listeners depend on, as JSON; `None` if the node sent none, so that the mesh's hold.
+    pub proxy_config: Option<Arc<str>>,
+    /// `INBOUND_LISTENER_EXACT_BALANCE`: of inbound listeners, and those of gateways.
+    pub inbound_exact_balance: bool,
+    /// `OUTBOUND_LISTENER_EXACT_BALANCE`
+    pub outbound_exact_balance: bool,
     /// `HTTP_PROXY_PORT`: an explicit proxy listener.
     pub http_proxy_port: u16,
     /// `UNPRIVILEGED_POD`: ports below 1024 are skipped where the proxy would have to bind them.

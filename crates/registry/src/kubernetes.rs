@@ -1,11 +1,11 @@
 //! Kubernetes Services and EndpointSlices.
 
 use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, network, workload};
-use base::{Address, Cidr, ClusterId, DomainSuffix, Hostname, Labels, Locality, PortNumber, Protocol, Visibility};
+use base::{Address, Cidr, ClusterId, DomainSuffix, Hostname, Labels, Locality, PortNumber, Protocol, SpiffeIdentity, Visibility};
 use config::{Key, Store};
 use incremental::Cx;
 use istio_api::kubernetes::{endpoint_slice, service as api};
-use istio_api::{IntOrString, Object};
+use istio_api::{IntOrString, Metadata, Object};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The label that ties a slice to its Service.
@@ -52,9 +52,23 @@ pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Obje
         publish_not_ready: spec.publish_not_ready_addresses,
         node_local: spec.internal_traffic_policy == "Local",
         traffic_distribution: traffic_distribution(first),
-        subject_alt_names: Vec::new(),
+        subject_alt_names: declared_accounts(store, metadata),
         race_first_connect: false,
     })
+}
+
+/// Who else may serve it: annotations from times in which endpoints did not say so themselves. Of the first, names are
+/// service accounts of the namespace; the second has them in full.
+fn declared_accounts(store: &Store, metadata: &Metadata) -> Vec<String> {
+    let listed = |key: &str| {
+        let text = metadata.annotations.get(key).map(String::as_str).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let own = listed("alpha.istio.io/kubernetes-serviceaccounts").into_iter().map(|service_account| {
+        let (trust_domain, namespace) = (store.mesh.trust_domain.clone(), metadata.namespace.to_string());
+        SpiffeIdentity { trust_domain, namespace, service_account }.to_string()
+    });
+    own.chain(listed("alpha.istio.io/canonical-serviceaccounts")).collect()
 }
 
 fn traffic_distribution(object: &Object<api::Service>) -> Option<Arc<str>> {

@@ -8,6 +8,7 @@
 
 mod address;
 mod endpoint;
+mod entry_visibility;
 mod index;
 mod kubernetes;
 mod network;

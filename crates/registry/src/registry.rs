@@ -208,7 +208,9 @@ impl Registry {
                 pods.extend(slice.spec.endpoints.iter().filter_map(|endpoint| kubernetes::pod_key(&key.cluster, slice, endpoint)));
                 out.extend(kubernetes::endpoints(store, service, &key.cluster, slice));
             }
-            out.extend(selected_entries(store, service));
+            if store.features.services_select_workload_entries {
+                out.extend(selected_entries(store, service));
+            }
             out.sort_by(|a, b| a.workload.cluster.cmp(&b.workload.cluster));
             // A pod may stand in several slices.
             let mut seen = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! ServiceEntries, with the WorkloadEntries and Pods that they select.
 
-use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, address, workload};
+use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, address, entry_visibility, workload};
 use base::{Address, Cidr, ClusterId, Hostname, PortNumber, Protocol, Selector, Visibility};
 use config::{Key, Store};
 use incremental::Cx;
@@ -36,7 +36,11 @@ fn service(store: &Store, object: &Object<ServiceEntry>, host: &str) -> Service 
         auto_addresses,
         mesh_external: spec.location == api::Location::MeshExternal,
         headless: false,
-        visibility: Visibility::resolve(export_to, &metadata.namespace, &store.mesh.default_service_export_to),
+        visibility: entry_visibility::clamp(
+            store,
+            &metadata.namespace,
+            Visibility::resolve(export_to, &metadata.namespace, &store.mesh.default_service_export_to),
+        ),
         created: metadata.creation_timestamp.map(|time| time.0),
         labels: (*metadata.labels.0).clone(),
         selector: spec.workload_selector.as_ref().map(|selector| selector.labels.clone()).unwrap_or_default(),
@@ -105,7 +109,7 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
                 );
             }
         }
-        for (key, pod) in namespace_rows(&store.pods, &object.metadata) {
+        for (key, pod) in namespace_rows(&store.pods, &object.metadata).filter(|_| store.features.service_entries_select_pods) {
             if let (true, Ok(ip)) = (selector.selects(&pod.metadata.labels), pod.status.pod_ip.parse()) {
                 let workload = Arc::new(workload::of_pod(store, &key.cluster, pod));
                 push(&mut out, spec, &Address::Ip(ip), &BTreeMap::new(), 0, Health::Healthy, &workload);

@@ -3,6 +3,7 @@
 use base::{ClusterId, Labels, Locality, Namespace, NetworkId};
 use model::{Certificates, InterceptionMode, ProxyKind, ProxyTraits};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use xds_api::Wire;
 use xds_api::envoy::config::core::v3::Node;
 use xds_api::google::protobuf::{Struct, Value, value::Kind};
 
@@ -60,6 +61,9 @@ pub fn parse_node(node: &Node) -> Result<ProxyTraits, NodeError> {
         version: Arc::from(version),
         http10: metadata.text("HTTP10") == "1",
         idle_timeout: Arc::from(metadata.text("IDLE_TIMEOUT")),
+        proxy_config: metadata.proxy_config(),
+        inbound_exact_balance: metadata.flag("INBOUND_LISTENER_EXACT_BALANCE"),
+        outbound_exact_balance: metadata.flag("OUTBOUND_LISTENER_EXACT_BALANCE"),
         http_proxy_port: metadata.text("HTTP_PROXY_PORT").parse().unwrap_or_default(),
         unprivileged: metadata.flag("UNPRIVILEGED_POD"),
         dns_capture: metadata.flag("DNS_CAPTURE"),
@@ -104,6 +108,15 @@ impl<'a> Metadata<'a> {
             Some(Kind::BoolValue(value)) => *value,
             _ => matches!(self.text(key), "true" | "1"),
         }
+    }
+
+    /// Of the proxy's effective ProxyConfig what its listeners depend on, so that proxies that differ in the rest are alike.
+    fn proxy_config(&self) -> Option<Arc<str>> {
+        let Some(Kind::StructValue(config)) = self.kind("PROXY_CONFIG") else { return None };
+        let used = |key: &str| matches!(key, "gatewayTopology" | "proxyHeaders" | "connectionSettings");
+        let kept = config.fields.iter().filter(|(key, _)| used(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let json = xds_wire::json::to_json("google.protobuf.Struct", &Struct { fields: kept }.to_bytes()).ok()?;
+        Some(Arc::from(json.to_string()))
     }
 
     fn labels(&self) -> Labels {

@@ -182,6 +182,8 @@ pub struct OutboundClusterInputs<'a> {
     pub service_accounts: &'a [String],
     /// `subjectAltNames` of the ServiceEntry; for TLS that a rule sets without names of its own.
     pub subject_alt_names: &'a [String],
+    /// Whether keys are spread over endpoints where the policy chooses no load balancer: by Redis' own hash.
+    pub spreads_keys: bool,
     /// Whether draining endpoints are kept for persistent sessions.
     pub persistent_session: bool,
     /// What the cluster says about itself.

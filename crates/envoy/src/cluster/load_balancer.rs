@@ -35,7 +35,7 @@ pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>
     if draft.is(DiscoveryType::OriginalDst) {
         draft.cluster.lb_policy = LbPolicy::ClusterProvided.into();
     } else {
-        apply_algorithm(draft, settings);
+        apply_algorithm(draft, settings, inputs.spreads_keys);
     }
 }
 
@@ -48,8 +48,12 @@ fn weights_localities(inputs: &OutboundClusterInputs<'_>) -> bool {
     !policy.setting.distribute.is_empty() || (inputs.policy.outlier_detection.is_some() && explicit)
 }
 
-fn apply_algorithm(draft: &mut ClusterDraft, settings: Option<&LoadBalancerSettings>) {
+fn apply_algorithm(draft: &mut ClusterDraft, settings: Option<&LoadBalancerSettings>, spreads_keys: bool) {
     let simple = match settings.and_then(LoadBalancerSettings::lb_policy) {
+        None | Some(UserPolicy::Simple(SimpleLb::Unspecified)) if spreads_keys => {
+            draft.cluster.lb_policy = LbPolicy::Maglev.into();
+            return;
+        }
         Some(UserPolicy::ConsistentHash(hash)) => return apply_hash(draft, hash),
         Some(UserPolicy::Simple(simple)) => *simple,
         Some(UserPolicy::BackendUtilization(_)) | None => SimpleLb::Unspecified,

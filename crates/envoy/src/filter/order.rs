@@ -41,9 +41,9 @@ pub enum HttpFilterPosition {
     Router,
 }
 
-/// The filters that every HTTP chain has, `additional` ones at their places, in order. Of two filters at one place, the one
+/// The filters that every HTTP chain has, `additional` ones at their places, in order; `hides_envoy_headers` is the router's. Of two filters at one place, the one
 /// given first comes first.
-pub fn http_filters(grpc_web: bool, additional: &[(HttpFilterPosition, HttpFilter)]) -> Vec<HttpFilter> {
+pub fn http_filters(grpc_web: bool, hides_envoy_headers: bool, additional: &[(HttpFilterPosition, HttpFilter)]) -> Vec<HttpFilter> {
     let mut places: BTreeMap<HttpFilterPosition, Vec<HttpFilter>> = BTreeMap::new();
     for (position, filter) in additional {
         places.entry(*position).or_default().push(filter.clone());
@@ -54,7 +54,7 @@ pub fn http_filters(grpc_web: bool, additional: &[(HttpFilterPosition, HttpFilte
     places.entry(HttpFilterPosition::GrpcStatistics).or_default().push(http::grpc_stats::grpc_stats());
     places.entry(HttpFilterPosition::Fault).or_default().push(http::fault::fault());
     places.entry(HttpFilterPosition::Cors).or_default().push(http::cors::cors());
-    places.entry(HttpFilterPosition::Router).or_default().push(http::router::router());
+    places.entry(HttpFilterPosition::Router).or_default().push(http::router::router(hides_envoy_headers));
     places.into_values().flatten().collect()
 }
 
@@ -72,7 +72,7 @@ mod tests {
             (HttpFilterPosition::Authorization, extra("allow")),
             (HttpFilterPosition::TokenAuthentication, extra("token")),
         ];
-        let names: Vec<_> = http_filters(true, &additional).into_iter().map(|filter| filter.name).collect();
+        let names: Vec<_> = http_filters(true, false, &additional).into_iter().map(|filter| filter.name).collect();
         let expected = [
             "token",
             "deny",

@@ -27,6 +27,8 @@ pub struct ProxyOptions {
     /// Node metadata `INBOUND_LISTENER_EXACT_BALANCE`, `OUTBOUND_LISTENER_EXACT_BALANCE`: connections are spread evenly over
     /// the worker threads.
     pub exact_balance: bool,
+    /// `connectionSettings.listenerPerConnectionBufferLimitBytes`; for listeners with a socket of their own.
+    pub buffer_limit: Option<u32>,
 }
 
 /// How long the handshake of a connection may take (Istio's constant).
@@ -48,12 +50,13 @@ impl ProxyOptions {
             additional_addresses: bind.additional_addresses(),
             connection_balance_config: self.exact_balance.then_some(exact),
             max_connections_to_accept_per_socket_event: Some(1.into()),
+            per_connection_buffer_limit_bytes: self.buffer_limit.map(Into::into),
             ..Listener::default()
         }
     }
 
     /// The fields of a listener whose connections arrive through the virtual one.
     pub(super) fn redirected_listener(&self, bind: &Bind) -> Listener {
-        Listener { bind_to_port: Some(false.into()), max_connections_to_accept_per_socket_event: None, ..self.socket_listener(bind) }
+        Listener { bind_to_port: Some(false.into()), max_connections_to_accept_per_socket_event: None, per_connection_buffer_limit_bytes: None, ..self.socket_listener(bind) }
     }
 }

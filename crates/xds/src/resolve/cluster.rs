@@ -215,6 +215,7 @@ impl<'a> OneService<'a> {
             auto_mtls: if self.traits.auto_mtls && kind == Use::Call { AutoMtls::On } else { AutoMtls::Off },
             service_accounts: &self.accounts,
             subject_alt_names: &service.subject_alt_names,
+            spreads_keys: self.features.redis_filter && port.protocol == Protocol::Redis,
             persistent_session: service.keeps_sessions(),
             metadata: ClusterMetadata {
                 rule: self.rule.and_then(|rule| rule.origins.first()),

@@ -3,10 +3,10 @@
 use super::View;
 use envoy::access_log::{self, FileAccessLogInputs, MetricsProtocol, Reporter, StandardMetricsInputs, WorkloadLabels};
 use envoy::filter::http::{peer_metadata::peer_metadata, upstream_alpn::upstream_alpn};
-use envoy::filter::network::{http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
+use envoy::filter::network::{connection_settings, http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
-use model::{Certificates, IpFamilies};
+use model::{Certificates, IpFamilies, ProxyKind};
 use std::net::IpAddr;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
@@ -21,23 +21,33 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
         logs
     };
     let idle_timeout = view.class.idle_timeout.parse::<istio_api::Duration>().ok().map(|timeout| timeout.0);
-    let topology = mesh.default_config.gateway_topology.as_ref();
+    let features = &view.snapshot.features;
+    let config = view.proxy_config();
+    let topology = config.gateway_topology.as_ref();
+    let settings = config.connection_settings.as_ref().map(connection_settings::resolved);
+    let inbound = reporter == Reporter::Destination || view.class.kind == ProxyKind::Router;
     ProxyOptions {
         http: HttpOptions {
             access_logs: logs(MetricsProtocol::Http),
             tracing: mesh.enable_tracing.then(TracingInputs::default),
             http10: view.class.http10,
+            sniff_http10: features.http10,
+            headers: config.proxy_headers.clone(),
+            sidecar_use_remote_address: features.sidecar_use_remote_address,
+            answers_100_continue: !features.proxy_100_continue,
             idle_timeout,
             filters: filters(view, reporter),
             path_normalization: mesh.path_normalization.as_ref().map(|path| path.normalization).unwrap_or_default(),
             trusted_proxies: topology.map_or(0, |topology| topology.num_trusted_proxies),
             forward_client_certificate: topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default(),
+            connection_settings: settings.clone(),
             ..HttpOptions::default()
         },
-        tcp: TcpOptions { access_logs: logs(MetricsProtocol::Tcp), idle_timeout, ..TcpOptions::default() },
+        tcp: TcpOptions { access_logs: logs(MetricsProtocol::Tcp), idle_timeout, plain_mongo: !features.mongo_filter, redis: features.redis_filter, ..TcpOptions::default() },
         listener_access_logs: file.into_iter().map(access_log::for_unmatched_connections).collect(),
         protocol_detection_timeout: mesh.protocol_detection_timeout.map(|timeout| timeout.0).unwrap_or_default(),
-        exact_balance: false,
+        exact_balance: if inbound { view.class.exact_balance.0 } else { view.class.exact_balance.1 },
+        buffer_limit: settings.as_ref().filter(|_| inbound).and_then(|s| connection_settings::limit(s.listener_per_connection_buffer_limit_bytes)),
     }
 }
 

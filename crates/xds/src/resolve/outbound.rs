@@ -236,7 +236,7 @@ pub fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: 
         }
     }
     if out.is_empty() && service.headless && service.provider == Provider::Kubernetes {
-        return headless(view, service, port);
+        return headless(view, service, port, &wildcards);
     }
     if out.is_empty() && !RESERVED.contains(&port.number) {
         out.push(all());
@@ -244,15 +244,19 @@ pub fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: 
     out
 }
 
-/// A headless service has a listener for each of its pods, except for the proxy's own.
-fn headless(view: &View<'_>, service: &Service, port: &ServicePort) -> Vec<(Bind, Reach)> {
-    let endpoints = view.snapshot.endpoints_of(&service.key).iter().filter(|endpoint| endpoint.serves(&port.name, port.number));
+/// A headless service has a listener for each of its pods, except for the proxy's own; or a chain for each on a listener for
+/// all (`PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER`).
+fn headless(view: &View<'_>, service: &Service, port: &ServicePort, wildcards: &[IpAddr]) -> Vec<(Bind, Reach)> {
+    let endpoints = view.endpoints_of(&service.key).iter().filter(|endpoint| endpoint.serves(&port.name, port.number));
     let addresses: BTreeSet<IpAddr> = endpoints
         .filter_map(|endpoint| match endpoint.address {
             Address::Ip(address) if !view.class.addresses.contains(&address) => Some(address),
             _ => None,
         })
         .collect();
+    if view.snapshot.features.headless_filter_chains && !RESERVED.contains(&port.number) {
+        return addresses.into_iter().map(|address| (bind_all(wildcards, port.number), Reach::Range(address.into()))).collect();
+    }
     addresses.into_iter().map(|address| (Bind::ip(address, port.number), Reach::Own)).collect()
 }
 

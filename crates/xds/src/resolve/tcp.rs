@@ -3,7 +3,7 @@
 use super::{View, destination, stat_name::StatName};
 use base::{Cidr, Hostname, Labels, PortNumber};
 use envoy::cluster::merge_policy;
-use envoy::filter::network::tcp_proxy::TcpDestinations;
+use envoy::filter::network::tcp_proxy::{TcpDestinations, TcpTunnel};
 use envoy::route::names;
 use istio_api::networking::virtual_service::{Destination, L4MatchAttributes, RouteDestination, TlsMatchAttributes};
 use model::VirtualService;
@@ -66,10 +66,25 @@ pub fn destinations(view: &View<'_>, vs: &VirtualService, routes: &[RouteDestina
         .map(|(destination, weight)| (resolve(&known, destination, listener_port), u32::try_from(weight).unwrap_or_default()))
         .collect();
     if let [(only, _)] = resolved.as_slice() {
-        return to_service(view, &Hostname::new(only.host), only.port, only.subset, only.cluster());
+        let hostname = Hostname::new(only.host);
+        let tunnel = tunnel(view, &hostname, only.port, only.subset);
+        return TcpDestinations { tunnel, ..to_service(view, &hostname, only.port, only.subset, only.cluster()) };
     }
     let clusters = resolved.iter().map(|(destination, weight)| (destination.cluster(), *weight)).collect();
     TcpDestinations { stat_prefix: format!("{}.{}", vs.name, vs.namespace), clusters, ..TcpDestinations::default() }
+}
+
+/// The proxy that a rule asks for the destination (`tunnel` of its DestinationRule); several destinations have none (Istio's
+/// `tunnelingconfig`).
+fn tunnel(view: &View<'_>, hostname: &Hostname, port: PortNumber, subset: &str) -> Option<TcpTunnel> {
+    let rule = view.destination_rule(view.service(hostname)?)?;
+    let own = rule.spec.subsets.iter().find(|candidate| candidate.name == subset).and_then(|subset| subset.traffic_policy.as_ref());
+    let settings = merge_policy(None, rule.spec.traffic_policy.as_ref(), own, port).tunnel?;
+    let target = match settings.target_host.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{}", settings.target_port),
+        Err(_) => format!("{}:{}", settings.target_host, settings.target_port),
+    };
+    Some(TcpTunnel { target, post: settings.protocol == "POST" })
 }
 
 /// A destination with everything that its cluster's name is made of.

@@ -6,7 +6,7 @@ use xds_api::envoy::extensions::filters::{http::router::v3::Router, network::htt
 /// The name of the filter.
 pub const NAME: &str = "envoy.filters.http.router";
 
-/// The router with Envoy's defaults.
-pub fn router() -> HttpFilter {
-    http_filter(NAME, &Router::default())
+/// The router; `hides_envoy_headers` keeps `x-envoy-…` headers from clients and servers.
+pub fn router(hides_envoy_headers: bool) -> HttpFilter {
+    http_filter(NAME, &Router { suppress_envoy_headers: hides_envoy_headers, ..Router::default() })
 }

@@ -1,11 +1,17 @@
 //! The filter that turns bytes into HTTP requests: Istio's `buildHTTPConnectionManager`.
 
-use super::tracing::{TracingInputs, tracing};
+use super::{
+    connection_settings, proxy_headers,
+    tracing::{TracingInputs, tracing},
+};
 use crate::filter::{
     network_filter,
     order::{HttpFilterPosition, http_filters},
 };
-use istio_api::mesh::{mesh_config::NormalizationType, proxy_config::ForwardClientCertDetails as ForwardClientCertificate};
+use istio_api::mesh::{
+    mesh_config::NormalizationType,
+    proxy_config::{ConnectionSettings, ForwardClientCertDetails as ForwardClientCertificate, ProxyHeaders},
+};
 use std::time::Duration;
 use xds_api::Wire;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
@@ -70,6 +76,14 @@ pub struct HttpOptions {
     pub trusted_proxies: u32,
     /// For gateways: `gatewayTopology.forwardClientCertDetails`; undefined is SANITIZE_SET.
     pub forward_client_certificate: ForwardClientCertificate,
+    /// `proxyHeaders`
+    pub headers: Option<ProxyHeaders>,
+    /// `connectionSettings`, resolved; for connections of clients that are not the workload.
+    pub connection_settings: Option<ConnectionSettings>,
+    /// `PILOT_SIDECAR_USE_REMOTE_ADDRESS`
+    pub sidecar_use_remote_address: bool,
+    /// Not `ENABLE_100_CONTINUE_HEADERS`: the proxy itself answers `Expect: 100-continue`.
+    pub answers_100_continue: bool,
 }
 
 /// All that an HTTP connection manager depends on.
@@ -99,7 +113,7 @@ pub fn http_connection_manager(inputs: &HttpConnectionManagerInputs<'_>) -> Filt
         // The delimiter ends the prefix, so that the bootstrap's expressions can tell a name with dots from what follows.
         stat_prefix: format!("{};", inputs.stat_prefix),
         route_specifier: Some(route_specifier(inputs.routes)),
-        http_filters: http_filters(inputs.grpc_web, &options.filters),
+        http_filters: http_filters(inputs.grpc_web, hides_envoy_headers(options), &options.filters),
         tracing: options.tracing.as_ref().map(tracing),
         common_http_protocol_options: options
             .idle_timeout
@@ -109,17 +123,29 @@ pub fn http_connection_manager(inputs: &HttpConnectionManagerInputs<'_>) -> Filt
         stream_idle_timeout: Some(Duration::ZERO.into()),
         access_log: options.access_logs.clone(),
         // A sidecar must not replace what a gateway found out about the client.
-        use_remote_address: Some((inputs.direction == Direction::Gateway).into()),
+        use_remote_address: Some((inputs.direction == Direction::Gateway || options.sidecar_use_remote_address).into()),
         xff_num_trusted_hops: if inputs.direction == Direction::Gateway { options.trusted_proxies } else { 0 },
         forward_client_cert_details: certificate.into(),
         set_current_client_cert_details: set_certificate,
-        proxy_100_continue: true,
+        proxy_100_continue: !options.answers_100_continue,
         upgrade_configs: vec![websocket],
         request_id_extension: Some(request_id()),
         ..HttpConnectionManager::default()
     };
     normalize_path(&mut manager, options.path_normalization);
+    if let Some(headers) = &options.headers {
+        proxy_headers::apply(&mut manager, headers, inputs.direction != Direction::Outbound);
+    }
+    if let Some(settings) = options.connection_settings.as_ref().filter(|_| inputs.direction != Direction::Outbound) {
+        connection_settings::apply(&mut manager, settings);
+    }
     network_filter(NAME, &manager)
+}
+
+/// `proxyHeaders.envoyDebugHeaders`: whether `x-envoy-…` headers are kept from others.
+fn hides_envoy_headers(options: &HttpOptions) -> bool {
+    let debug = options.headers.as_ref().and_then(|headers| headers.envoy_debug_headers.as_ref());
+    debug.is_some_and(|header| header.disabled == Some(true))
 }
 
 /// Routes over ADS without a timeout: a listener waits for its routes instead of answering 404.
@@ -159,13 +185,7 @@ fn client_certificate(
         Direction::Outbound => (ForwardClientCertDetails::Sanitize, None),
         Direction::Inbound => (ForwardClientCertDetails::AppendForward, Some(names)),
         Direction::Gateway => {
-            let mode = match gateway {
-                ForwardClientCertificate::Undefined | ForwardClientCertificate::SanitizeSet => ForwardClientCertDetails::SanitizeSet,
-                ForwardClientCertificate::Sanitize => ForwardClientCertDetails::Sanitize,
-                ForwardClientCertificate::ForwardOnly => ForwardClientCertDetails::ForwardOnly,
-                ForwardClientCertificate::AppendForward => ForwardClientCertDetails::AppendForward,
-                ForwardClientCertificate::AlwaysForwardOnly => ForwardClientCertDetails::AlwaysForwardOnly,
-            };
+            let mode = proxy_headers::forward(gateway).unwrap_or(ForwardClientCertDetails::SanitizeSet);
             (mode, Some(SetCurrentClientCertDetails { cert: true, ..names }))
         }
     }

@@ -1,6 +1,6 @@
 //! Where opaque bytes go.
 
-use super::{mongo_proxy::mongo_proxy, sni_dynamic_forward_proxy::sni_dynamic_forward_proxy};
+use super::{mongo_proxy::mongo_proxy, redis_proxy::redis_proxy, sni_dynamic_forward_proxy::sni_dynamic_forward_proxy};
 use crate::cluster::{BLACK_HOLE_CLUSTER, DnsCache};
 use crate::filter::network_filter;
 use base::{PortNumber, Protocol};
@@ -9,7 +9,7 @@ use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::config::listener::v3::Filter;
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy,
-    tcp_proxy::{ClusterSpecifier, TcpAccessLogOptions, WeightedCluster, weighted_cluster::ClusterWeight},
+    tcp_proxy::{ClusterSpecifier, TcpAccessLogOptions, TunnelingConfig, WeightedCluster, weighted_cluster::ClusterWeight},
 };
 use xds_api::envoy::r#type::v3::{
     HashPolicy,
@@ -28,6 +28,10 @@ pub struct TcpOptions {
     pub idle_timeout: Option<Duration>,
     /// Filters that stand before the one that knows the protocol: authorization, extensions.
     pub filters: Vec<Filter>,
+    /// Not `PILOT_ENABLE_MONGO_FILTER`: MongoDB is forwarded like anything else.
+    pub plain_mongo: bool,
+    /// `PILOT_ENABLE_REDIS_FILTER`: Redis is spoken by the proxy, which spreads keys over the endpoints.
+    pub redis: bool,
 }
 
 /// Where the connections of one chain go.
@@ -43,8 +47,19 @@ pub struct TcpDestinations {
     pub idle_timeout: Option<Duration>,
     /// DestinationRule `connectionPool.tcp.maxConnectionDuration`.
     pub max_connection_duration: Option<Duration>,
+    /// DestinationRule `tunnel`: the cluster is an HTTP proxy, which is asked for this destination.
+    pub tunnel: Option<TcpTunnel>,
     /// The cache and the port, where the server name of a TLS connection says where it goes (dynamic DNS).
     pub sni_resolution: Option<(DnsCache, PortNumber)>,
+}
+
+/// What an HTTP proxy is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcpTunnel {
+    /// `host:port`
+    pub target: String,
+    /// By POST in place of CONNECT.
+    pub post: bool,
 }
 
 impl TcpDestinations {
@@ -78,6 +93,11 @@ pub fn tcp_proxy(inputs: &TcpProxyInputs<'_>) -> Filter {
             .then(|| TcpAccessLogOptions { flush_access_log_on_connected: true, ..TcpAccessLogOptions::default() }),
         hash_policy: if destinations.hash_source_ip { vec![source_ip] } else { Vec::new() },
         cluster_specifier: Some(cluster_specifier(&destinations.clusters)),
+        tunneling_config: destinations.tunnel.as_ref().map(|tunnel| TunnelingConfig {
+            hostname: tunnel.target.clone(),
+            use_post: tunnel.post,
+            ..TunnelingConfig::default()
+        }),
         ..TcpProxy::default()
     };
     network_filter(NAME, &configuration)
@@ -101,10 +121,14 @@ fn cluster_specifier(clusters: &[(String, u32)]) -> ClusterSpecifier {
 }
 
 /// All network filters of a TCP chain, in order: those of the proxy, the one that knows `protocol` (MongoDB is on by
-/// default in Istio, Redis and MySQL are not), and the TCP proxy.
+/// default in Istio, Redis is not, and MySQL's is no part of a stock Envoy), and the TCP proxy.
 pub fn tcp_filters(protocol: Protocol, inputs: &TcpProxyInputs<'_>) -> Vec<Filter> {
     let mut filters = inputs.options.filters.clone();
-    if protocol == Protocol::Mongo {
+    if let (Protocol::Redis, true, [(cluster, _)]) = (protocol, inputs.options.redis, inputs.destinations.clusters.as_slice()) {
+        filters.push(redis_proxy(&inputs.destinations.stat_prefix, cluster));
+        return filters;
+    }
+    if protocol == Protocol::Mongo && !inputs.options.plain_mongo {
         filters.push(mongo_proxy(&inputs.destinations.stat_prefix));
     }
     if let Some((cache, port)) = &inputs.destinations.sni_resolution {
