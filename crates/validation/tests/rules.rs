@@ -119,13 +119,16 @@ fn virtual_service_delegates_and_unreachable_rules() {
         &inner,
         &[("  http:", "  gateways: [public]\n  http:", "Error spec.gateways: delegate virtual service must have no gateways specified")],
     );
-    let covered = root.replace("  - route", "  - match: [{uri: {exact: /a/b}}]\n    redirect: {uri: /}\n  - route");
-    let found = findings(&covered);
-    assert!(found[0].starts_with("Info spec.http[1].match[0]: virtualService rule #1 match #0 is not used"), "{found:?}");
-    assert!(found[1].starts_with("Warning spec.http[1]: virtualService rule #1 not used (all matches used by prior rules)"), "{found:?}");
+    let covered = |path: &str| findings(&root.replace("  - route", &format!("  - match: [{{uri: {{prefix: {path}}}}}]\n    redirect: {{uri: /}}\n  - route")));
+    let longer = covered("/a/b");
+    let text = "Info spec.http[1].match[0]: VirtualService rule #1 match #0 of prefix /a/b is not used";
+    assert!(longer.len() == 1 && longer[0].starts_with(text), "{longer:?}");
+    let same = covered("/a");
+    assert!(same[0].starts_with("Info spec.http[1].match[0]: VirtualService rule #1 match #0 is not used"), "{same:?}");
+    assert!(same[1].starts_with("Warning spec.http[1]: VirtualService rule #1 not used (all matches used by prior rules)"), "{same:?}");
     let twice = root.replace("  - route", "  - redirect: {uri: /}\n  - route");
     assert!(
-        findings(&twice)[0].starts_with("Warning spec.http[2]: virtualService rule #2 not used (only the last rule can have no matches)")
+        findings(&twice)[0].starts_with("Warning spec.http[2]: VirtualService rule #2 not used (only the last rule can have no matches)")
     );
 }
 
