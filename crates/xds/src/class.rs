@@ -38,6 +38,10 @@ pub struct ClassKey {
     pub http10: bool,
     /// How long a connection may be silent, as written.
     pub idle_timeout: Arc<str>,
+    /// Its own ProxyConfig, if it sent one.
+    pub proxy_config: Option<Arc<str>>,
+    /// Whether connections to inbound, and to outbound listeners are spread evenly over threads.
+    pub exact_balance: (bool, bool),
     /// Ports below 1024.
     pub unprivileged: bool,
     /// Whether automatic addresses are used.
@@ -119,6 +123,8 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         certificates: proxy.certificates,
         http10: proxy.http10,
         idle_timeout: proxy.idle_timeout.clone(),
+        proxy_config: proxy.proxy_config.clone(),
+        exact_balance: (proxy.inbound_exact_balance, proxy.outbound_exact_balance),
         unprivileged: proxy.unprivileged,
         dns_capture: proxy.dns_capture,
         http_proxy_port: proxy.http_proxy_port,
@@ -148,10 +154,12 @@ fn selecting(labels: &Labels, snapshot: &Snapshot) -> Labels {
 }
 
 /// A class with what it is served.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Class {
     /// The newest view.
     pub view: Arc<xds_wire::View>,
+    /// What it shares with no other class.
+    pub(crate) own: crate::own::Own,
 }
 
 impl ClassKey {

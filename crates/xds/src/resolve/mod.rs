@@ -3,6 +3,8 @@
 //! A builder gets its inputs and nothing else, so whatever a resource depends on passes through here. The keys of rows
 //! are made of the same values.
 
+pub mod authentication;
+pub mod authorization;
 pub mod auto_passthrough;
 pub mod cluster;
 pub mod destination;
@@ -10,6 +12,7 @@ pub mod domains;
 pub mod endpoint;
 pub mod gateway;
 pub mod inbound;
+pub mod misdirected;
 pub mod opaque;
 pub mod options;
 pub mod outbound;
@@ -17,12 +20,15 @@ pub mod route;
 pub mod secret;
 pub mod stat_name;
 pub mod tcp;
+pub mod virtual_host;
 
 use crate::class::ClassKey;
-use base::Cidr;
-use model::{IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot};
-use registry::Service;
-use std::{net::IpAddr, sync::Arc};
+use base::{Cidr, Hostname};
+use incremental::Reads;
+use istio_api::mesh::ProxyConfig;
+use model::{EgressListener, IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot, VirtualService};
+use registry::{Endpoint, Service, ServiceKey};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// What one class sees.
 pub enum Scope {
@@ -40,11 +46,51 @@ pub struct View<'a> {
     pub class: &'a ClassKey,
     /// What it sees.
     pub scope: &'a Scope,
+    /// The host names that were looked up: what is made of them is made again when their services, endpoints or
+    /// DestinationRules change. Whatever is not looked up by host name is a setting: all is made again when that changes.
+    pub reads: Reads,
+    /// The hosts whose rules were looked up.
+    pub ruled: RuledHosts,
+}
+
+/// Records the host names whose rules a computation looks up.
+#[derive(Default)]
+pub struct RuledHosts(RefCell<BTreeSet<Hostname>>);
+
+impl RuledHosts {
+    /// What was recorded since the last call.
+    pub fn take(&self) -> BTreeSet<Hostname> {
+        self.0.take()
+    }
 }
 
 impl<'a> View<'a> {
+    /// A view in which nothing was looked up yet.
+    pub fn new(snapshot: &'a Snapshot, class: &'a ClassKey, scope: &'a Scope) -> Self {
+        Self { snapshot, class, scope, reads: Reads::default(), ruled: RuledHosts::default() }
+    }
+
+    /// The rules of a listener that may be about a host, the first first.
+    pub fn rules<'b>(&self, listener: &'b EgressListener, host: &'b Hostname) -> impl Iterator<Item = &'b Arc<VirtualService>> + use<'b> {
+        self.ruled.0.borrow_mut().insert(host.clone());
+        listener.virtual_services.iter().filter(|vs| vs.hosts.iter().any(|own| own.matches(host)))
+    }
+
+    /// The service of this key, whoever may see it.
+    pub fn service_of(&self, key: &ServiceKey) -> Option<&'a Arc<Service>> {
+        self.reads.record(&key.hostname);
+        self.snapshot.services.get(&mut incremental::Cx::default(), key)
+    }
+
+    /// The endpoints of a service.
+    pub fn endpoints_of(&self, key: &ServiceKey) -> &'a [Endpoint] {
+        self.reads.record(&key.hostname);
+        self.snapshot.endpoints_of(key)
+    }
+
     /// The rule for the class's connections to a service.
     pub fn destination_rule(&self, service: &Service) -> Option<&'a Arc<MergedRule>> {
+        self.reads.record(&service.key.hostname);
         self.snapshot.destination_rules.lookup(&self.class.namespace, &self.class.labels, &self.snapshot.root_namespace(), service)
     }
 
@@ -63,8 +109,18 @@ impl<'a> View<'a> {
         declared.to_vec()
     }
 
+    /// The settings of the proxy: its own, else the mesh's.
+    pub fn proxy_config(&self) -> Cow<'a, ProxyConfig> {
+        let own = self.class.proxy_config.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        match own.and_then(|json| ProxyConfig::from_yaml_value(json).ok()) {
+            Some(own) => Cow::Owned(own),
+            None => Cow::Borrowed(&self.snapshot.mesh.default_config),
+        }
+    }
+
     /// The service with this host name that the class sees.
-    pub fn service(&self, hostname: &base::Hostname) -> Option<&'a Arc<Service>> {
+    pub fn service(&self, hostname: &Hostname) -> Option<&'a Arc<Service>> {
+        self.reads.record(hostname);
         match self.scope {
             Scope::Sidecar(scope) => scope.services.get(hostname),
             Scope::Router(_) => self.snapshot.service_named(hostname, &self.class.namespace),
