@@ -43,11 +43,7 @@ fn what_the_api_server_would_refuse_is_refused() {
         ("WorkloadEntry", "{}", "spec.address: address is required"),
         ("WorkloadEntry", "{address: 'unix:///run/app/'}", "spec.address: a Unix socket is a file, not a folder"),
         ("WorkloadEntry", "{address: 10.0.0.1, ports: {bad_name: 80}}", "spec.ports: a port name has letters, digits and '-'"),
-        (
-            "EnvoyFilter",
-            "{configPatches: [{applyTo: HTTP_FILTER, match: {context: WAYPOINT, waypoint: {portNumber: 65536}}, patch: {operation: INSERT_FIRST, value: {name: a}}}]}",
-            "spec.configPatches[0].match.waypoint.portNumber: must be a port from 1 to 65535 (found 65536)",
-        ),
+        ("WasmPlugin", "{url: a, vmConfig: {env: [{name: A, valueFrom: HOST, value: ''}]}}", "spec.vmConfig.env[0].value: valueFrom HOST"),
         (
             "VirtualService",
             "{hosts: [a.b], http: [{route: [{}]}]}",
