@@ -45,7 +45,7 @@ class Istiod:
         with open(self.folder / "istiod.log", "ab") as log:
             self.process = subprocess.Popen(
                 [self.binary, "discovery", "--configDir", self.folder / "objects", "--grpcAddr", self.grpc,
-                 "--httpAddr", self.http, "--monitoringAddr="],
+                 "--httpAddr", self.http, "--monitoringAddr=", "--secureGRPCAddr=", "--httpsAddr="],
                 stdout=log, stderr=log)
         self.pid_file.write_text(str(self.process.pid))
         while True:

@@ -1,10 +1,11 @@
 //! A running istiod, and what looks at it from outside.
-#![allow(clippy::unwrap_used, clippy::panic)] // a failed unwrap is a failed test
+#![allow(clippy::unwrap_used, clippy::panic, dead_code)] // a failed unwrap is a failed test; not every test needs all
 
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,19 +14,34 @@ use tempfile::TempDir;
 /// The process over a folder of objects; it ends with the test.
 pub struct Istiod {
     process: Child,
-    _folder: TempDir,
+    folder: TempDir,
     http: String,
     pub grpc: String,
+    pub secured: String,
 }
 
 impl Istiod {
     /// Starts it on free ports and waits until it is ready.
     pub fn start(objects: &str) -> Self {
+        Self::start_with(objects, &[])
+    }
+
+    /// The same with further flags. It keeps its root in the folder `ca`, and takes tokens of [`Istiod::token`].
+    pub fn start_with(objects: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("objects.yaml"), objects).unwrap();
+        let below = |name: &str| folder.path().join(name);
+        std::fs::create_dir(below("objects")).unwrap();
+        std::fs::write(below("objects/objects.yaml"), objects).unwrap();
+        token(folder.path(), &["--namespace=shop"]);
         let mut process = Command::new(env!("CARGO_BIN_EXE_istiod"))
-            .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--monitoringAddr=", "--log_as_json", "--configDir"])
-            .arg(folder.path())
+            .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--secureGRPCAddr=127.0.0.1:0", "--monitoringAddr="])
+            .args(["--httpsAddr=", "--log_as_json"])
+            .arg(format!("--configDir={}", below("objects").display()))
+            .arg(format!("--meshConfig={}", below("mesh").display()))
+            .arg(format!("--rootCaDir={}", below("cacerts").display()))
+            .arg(format!("--caStore={}", below("ca").display()))
+            .arg(format!("--tokenKeys={}", below("keys/jwks.json").display()))
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -34,12 +50,27 @@ impl Istiod {
             let line = lines.find_map(|line| Some(line.split_once("listening on ")?.1.split('"').next()?.to_owned()));
             line.unwrap()
         };
-        let (http, grpc) = (listening(), listening());
+        let (http, grpc, secured) = (listening(), listening(), listening());
         // Read to the end, or the process would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let istiod = Self { process, _folder: folder, http, grpc };
+        let istiod = Self { process, folder, http, grpc, secured };
         istiod.wait_for("/ready", |status, _| status == 200);
         istiod
+    }
+
+    /// Where the pages are.
+    pub fn address(&self) -> &str {
+        &self.http
+    }
+
+    /// A file of the process's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A token, with the flags of `istiod token`.
+    pub fn token(&self, flags: &[&str]) -> String {
+        token(self.folder.path(), flags)
     }
 
     /// The status and the body of a page.
@@ -71,6 +102,13 @@ impl Istiod {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn token(folder: &Path, flags: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_istiod"));
+    let output = command.arg("token").arg(format!("--keyFolder={}", folder.join("keys").display())).args(flags).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 impl Drop for Istiod {

@@ -1,0 +1,157 @@
+//! A client of the secured port, as an agent is one.
+#![allow(clippy::unwrap_used, dead_code)] // a failed unwrap is a failed test; not every test needs all
+
+use ca::{
+    api::{CREATE_CERTIFICATE, CertificateRequest, CertificateResponse},
+    pem,
+};
+use hyper_util::rt::TokioIo;
+use rcgen::{CertificateParams, KeyPair};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, sync::mpsc};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Status, Streaming,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
+use xds_api::{
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+    },
+    google::protobuf::{Struct, Value, value::Kind},
+};
+
+/// A certificate with its key.
+#[derive(Clone)]
+pub struct Held {
+    pub chain: Vec<String>,
+    pub key: String,
+}
+
+/// One client: trusts the roots in a file, and shows a certificate if it has one.
+pub struct Client {
+    address: String,
+    config: Arc<ClientConfig>,
+}
+
+impl Client {
+    pub fn new(address: &str, roots: &Path, held: Option<&Held>) -> Self {
+        let mut store = RootCertStore::empty();
+        let text = std::fs::read_to_string(roots).unwrap();
+        store.add_parsable_certificates(pem::certificates(&text).unwrap());
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(store);
+        let mut config = match held {
+            Some(held) => {
+                let (_, leaves) = held.chain.split_last().unwrap();
+                let chain = leaves.iter().flat_map(|text| pem::certificates(text).unwrap()).collect();
+                builder.with_client_auth_cert(chain, pem::private_key(&held.key).unwrap()).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { address: address.to_owned(), config: Arc::new(config) }
+    }
+
+    /// A connection after its handshake.
+    pub async fn connect(&self, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(&self.address).await?;
+        TlsConnector::from(self.config.clone()).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
+    }
+
+    /// A gRPC channel to istiod by its usual name.
+    pub async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
+        let (address, config) = (self.address.clone(), self.config.clone());
+        let connect = move |_| {
+            let (address, config) = (address.clone(), config.clone());
+            async move {
+                let stream = TcpStream::connect(&address).await?;
+                let name = ServerName::try_from("istiod.istio-system.svc").unwrap();
+                TlsConnector::from(config).connect(name, stream).await.map(TokioIo::new)
+            }
+        };
+        Endpoint::from_static("http://istiod").connect_with_connector(tower::service_fn(connect)).await
+    }
+
+    /// Asks for a certificate.
+    pub async fn certificate(&self, token: Option<&str>) -> Result<Held, Status> {
+        let key = KeyPair::generate().unwrap();
+        let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let channel = self.channel().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let request = with_token(CertificateRequest { csr, ..CertificateRequest::default() }, token);
+        let codec = ProstCodec::<CertificateRequest, CertificateResponse>::default();
+        let response = grpc.unary(request, CREATE_CERTIFICATE.parse().unwrap(), codec).await?;
+        Ok(Held { chain: response.into_inner().cert_chain, key: key.serialize_pem() })
+    }
+
+    /// Opens a stream of configuration as a proxy, and asks for one type.
+    pub async fn stream(&self, node: Node, token: Option<&str>, type_url: &str) -> Result<Stream, Status> {
+        let (requests, outgoing) = mpsc::channel(8);
+        let first = DeltaDiscoveryRequest { node: Some(node), type_url: type_url.to_owned(), ..Default::default() };
+        requests.send(first).await.unwrap();
+        let channel = self.channel().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default();
+        let request = with_token(ReceiverStream::new(outgoing), token);
+        let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources".parse().unwrap();
+        let mut responses = grpc.streaming(request, path, codec).await?.into_inner();
+        let first = next(&mut responses).await?;
+        Ok(Stream { requests, responses, first })
+    }
+}
+
+/// An open stream, after the first response.
+pub struct Stream {
+    pub requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    pub responses: Streaming<DeltaDiscoveryResponse>,
+    pub first: DeltaDiscoveryResponse,
+}
+
+impl Stream {
+    /// Accepts a response.
+    pub async fn accept(&self, response: &DeltaDiscoveryResponse) {
+        let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
+        self.requests.send(DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }).await.unwrap();
+    }
+
+    /// The next response, which must come soon.
+    pub async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
+        next(&mut self.responses).await
+    }
+}
+
+async fn next(responses: &mut Streaming<DeltaDiscoveryResponse>) -> Result<DeltaDiscoveryResponse, Status> {
+    let message = tokio::time::timeout(Duration::from_secs(10), responses.message()).await;
+    message.map_err(|_| Status::deadline_exceeded("no response"))??.ok_or_else(|| Status::unavailable("the stream has ended"))
+}
+
+fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    request
+}
+
+/// A sidecar of an agent.
+pub fn node(pod: &str, namespace: &str, service_account: &str) -> Node {
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let fields = [("NAMESPACE", namespace), ("SERVICE_ACCOUNT", service_account), ("ISTIO_VERSION", "1.32.0")];
+    let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), text(value))).collect();
+    Node {
+        id: format!("sidecar~10.1.0.9~{pod}.{namespace}~{namespace}.svc.cluster.local"),
+        metadata: Some(Struct { fields }),
+        ..Node::default()
+    }
+}
