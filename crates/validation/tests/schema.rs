@@ -44,11 +44,6 @@ fn what_the_api_server_would_refuse_is_refused() {
         ("WorkloadEntry", "{address: 'unix:///run/app/'}", "spec.address: a Unix socket is a file, not a folder"),
         ("WorkloadEntry", "{address: 10.0.0.1, ports: {bad_name: 80}}", "spec.ports: a port name has letters, digits and '-'"),
         ("WasmPlugin", "{url: a, vmConfig: {env: [{name: A, valueFrom: HOST, value: ''}]}}", "spec.vmConfig.env[0].value: valueFrom HOST"),
-        (
-            "VirtualService",
-            "{hosts: [a.b], http: [{route: [{}]}]}",
-            "spec.http[0].route[0].destination: destination is missing; it must be set",
-        ),
         ("Telemetry", "{accessLogging: [{providers: [{name: ''}]}]}", "spec.accessLogging[0].providers[0].name: cannot be empty"),
         ("Telemetry", "{tracing: [{randomSamplingPercentage: 100.5}]}", "spec.tracing[0].randomSamplingPercentage: "),
         ("RequestAuthentication", "{jwtRules: [{issuer: a, spaceDelimitedClaims: ['']}]}", "spec.jwtRules[0].spaceDelimitedClaims[0]: "),
