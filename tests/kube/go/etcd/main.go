@@ -1,0 +1,12 @@
+// etcd itself, as an ordinary dependency.
+package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+func main() {
+	etcdmain.Main(os.Args)
+}
