@@ -60,13 +60,14 @@ pub struct Counters {
 impl Counters {
     /// The bytes received of one type.
     pub fn bytes(&self, kind: ResourceType) -> &AtomicU64 {
-        let [clusters, endpoints, listeners, routes, secrets] = &self.bytes;
+        let [clusters, endpoints, listeners, routes, secrets, proxy_config] = &self.bytes;
         match kind {
             ResourceType::Cluster => clusters,
             ResourceType::Endpoint => endpoints,
             ResourceType::Listener => listeners,
             ResourceType::Route => routes,
             ResourceType::Secret => secrets,
+            ResourceType::ProxyConfig => proxy_config,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     permits::PermitState,
     replica::Plan,
     subscription::{NameBudget, TooManyNames},
-    type_state::{InFlight, Sent, Types},
+    type_state::{InFlight, Sent, TypeState, Types},
 };
 use base::ObjectRef;
 use std::{
@@ -207,6 +207,14 @@ impl Connection {
         let idle = self.types.iter().filter(|(_, state)| state.in_flight.is_empty());
         let waits = idle.flat_map(|(_, state)| [state.push_wait.deadline(), state.removal_wait.deadline()]);
         waits.chain([self.permit.deadline()]).flatten().min()
+    }
+
+    /// Whether the client has accepted everything that the newest view has for it.
+    pub fn is_settled(&self) -> bool {
+        let quiet = |(kind, state): (ResourceType, &TypeState)| {
+            state.in_flight.is_empty() && !state.first_due && state.error.is_none() && !self.plan(kind, &self.view).due
+        };
+        self.changed_at.is_none() && self.types.iter().all(quiet)
     }
 
     fn acted(&mut self, now: Instant) -> Vec<Action> {

@@ -8,7 +8,7 @@ use xds_wire::ResourceType;
 /// the acknowledgement of a cluster until its endpoints arrive.
 pub(crate) fn waits_for(kind: ResourceType) -> &'static [ResourceType] {
     match kind {
-        ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Secret => &[],
+        ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Secret | ResourceType::ProxyConfig => &[],
         ResourceType::Listener => &[ResourceType::Cluster, ResourceType::Endpoint],
         ResourceType::Route => &[ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener],
     }
@@ -19,7 +19,7 @@ pub(crate) fn referred_from(kind: ResourceType) -> &'static [ResourceType] {
     match kind {
         ResourceType::Cluster => &[ResourceType::Listener, ResourceType::Route],
         ResourceType::Endpoint => &[ResourceType::Cluster, ResourceType::Listener, ResourceType::Route],
-        ResourceType::Listener => &[],
+        ResourceType::Listener | ResourceType::ProxyConfig => &[],
         ResourceType::Route => &[ResourceType::Listener],
         ResourceType::Secret => &[ResourceType::Cluster, ResourceType::Listener],
     }

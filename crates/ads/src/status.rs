@@ -46,6 +46,8 @@ pub struct ConnectionStatus {
     pub connected_at: SystemTime,
     /// Which variant it speaks.
     pub protocol: Protocol,
+    /// It has accepted everything that it was sent, and nothing is due.
+    pub settled: bool,
     /// The types that it has asked for, in the order in which they are sent.
     pub types: Vec<TypeStatus>,
 }
@@ -136,6 +138,7 @@ impl Entry {
             peer: self.peer.clone(),
             connected_at: self.connected_at,
             protocol: connection.settings.protocol,
+            settled: connection.is_settled(),
             types: types.map(|(kind, state)| state.status(kind)).collect(),
         }
     }

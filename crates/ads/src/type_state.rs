@@ -82,6 +82,7 @@ pub(crate) struct Types {
     listeners: TypeState,
     routes: TypeState,
     secrets: TypeState,
+    proxy_config: TypeState,
 }
 
 impl Types {
@@ -92,6 +93,7 @@ impl Types {
             ResourceType::Listener => &self.listeners,
             ResourceType::Route => &self.routes,
             ResourceType::Secret => &self.secrets,
+            ResourceType::ProxyConfig => &self.proxy_config,
         }
     }
 
@@ -102,6 +104,7 @@ impl Types {
             ResourceType::Listener => &mut self.listeners,
             ResourceType::Route => &mut self.routes,
             ResourceType::Secret => &mut self.secrets,
+            ResourceType::ProxyConfig => &mut self.proxy_config,
         }
     }
 

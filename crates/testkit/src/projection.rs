@@ -58,6 +58,8 @@ impl Selection {
             ResourceType::Listener => self.listeners.as_deref(),
             ResourceType::Route => self.routes.as_deref(),
             ResourceType::Secret => self.secrets.as_deref(),
+            // The roots of the mesh are no consequence of objects.
+            ResourceType::ProxyConfig => None,
         }
     }
 }
@@ -70,6 +72,7 @@ pub fn file_stem(kind: ResourceType) -> &'static str {
         ResourceType::Listener => "listeners",
         ResourceType::Route => "routes",
         ResourceType::Secret => "secrets",
+        ResourceType::ProxyConfig => "proxy_config",
     }
 }
 

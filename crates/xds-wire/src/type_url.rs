@@ -15,11 +15,13 @@ pub enum ResourceType {
     Route,
     /// SDS: credentials of gateways.
     Secret,
+    /// Istio's PCDS: the roots that workloads trust, for agents.
+    ProxyConfig,
 }
 
 impl ResourceType {
     /// All types, in the order in which they are sent.
-    pub const ALL: [Self; 5] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Secret];
+    pub const ALL: [Self; 6] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Secret, Self::ProxyConfig];
 
     /// The type URL on the wire.
     pub fn url(self) -> &'static str {
@@ -29,6 +31,7 @@ impl ResourceType {
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::ProxyConfig => "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
         }
     }
 
@@ -45,12 +48,13 @@ impl ResourceType {
             Self::Listener => "lds",
             Self::Route => "rds",
             Self::Secret => "sds",
+            Self::ProxyConfig => "pcds",
         }
     }
 
-    /// Whether an empty subscription means "all of them" (CDS and LDS), rather than names one by one.
+    /// Whether an empty subscription means "all of them" (CDS, LDS and PCDS), rather than names one by one.
     pub fn is_wildcard(self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener)
+        matches!(self, Self::Cluster | Self::Listener | Self::ProxyConfig)
     }
 }
 

@@ -18,25 +18,27 @@ impl View {
 
     /// The resources of one type.
     pub fn of(&self, kind: ResourceType) -> &Resources {
-        let [clusters, endpoints, listeners, routes, secrets] = &self.sets;
+        let [clusters, endpoints, listeners, routes, secrets, proxy_config] = &self.sets;
         match kind {
             ResourceType::Cluster => clusters,
             ResourceType::Endpoint => endpoints,
             ResourceType::Listener => listeners,
             ResourceType::Route => routes,
             ResourceType::Secret => secrets,
+            ResourceType::ProxyConfig => proxy_config,
         }
     }
 
     /// Replaces the resources of one type.
     pub fn set(&mut self, kind: ResourceType, resources: Resources) {
-        let [clusters, endpoints, listeners, routes, secrets] = &mut self.sets;
+        let [clusters, endpoints, listeners, routes, secrets, proxy_config] = &mut self.sets;
         match kind {
             ResourceType::Cluster => *clusters = resources,
             ResourceType::Endpoint => *endpoints = resources,
             ResourceType::Listener => *listeners = resources,
             ResourceType::Route => *routes = resources,
             ResourceType::Secret => *secrets = resources,
+            ResourceType::ProxyConfig => *proxy_config = resources,
         }
     }
 }

@@ -154,14 +154,14 @@ fn nonce(response: &Option<ResponseStatus>) -> Option<String> {
     response.as_ref().map(|response| response.nonce.to_string())
 }
 
-/// The word that the fields of a type begin with; Istio has none for secrets.
+/// The word that the fields of a type begin with; Istio has none for secrets and roots.
 fn word(kind: ResourceType) -> Option<&'static str> {
     match kind {
         ResourceType::Cluster => Some("cluster"),
         ResourceType::Endpoint => Some("endpoint"),
         ResourceType::Listener => Some("listener"),
         ResourceType::Route => Some("route"),
-        ResourceType::Secret => None,
+        ResourceType::Secret | ResourceType::ProxyConfig => None,
     }
 }
 
