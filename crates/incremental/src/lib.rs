@@ -4,10 +4,14 @@
 //! positions that changed.
 //! Never: knowledge of what a row means, I/O or clocks.
 //!
-//! A stage reads through [`Cx`]. It records nothing yet (every derived table is rebuilt in a turn that touches its
-//! inputs); the calls are there so that recording can be switched on, stage by stage, without changing one.
+//! A stage that is about a whole table reads it through [`Cx`], which records nothing: it runs in every turn that touches
+//! the table. Where there are many results, each about a few rows, [`Reads`] records which, and only those are made again
+//! that read something [`Touched`]. Read first: `reads.rs`.
 
-use imbl::OrdMap;
+mod reads;
+
+use imbl::{OrdMap, ordmap::DiffItem};
+pub use reads::{Cell, Reads, Touched};
 use std::{collections::BTreeSet, ops::RangeBounds, sync::Arc};
 
 /// The reading end of one computation.
@@ -47,6 +51,14 @@ impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
     /// The rows whose keys lie in `range`.
     pub fn range<'a, R: RangeBounds<K>>(&'a self, _cx: &mut Cx, range: R) -> impl Iterator<Item = (&'a K, &'a Arc<V>)> + use<'a, K, V, R> {
         self.rows.range(range)
+    }
+
+    /// The keys whose rows are others in `newer`. Cost: that of what differs, as far as one was made out of the other.
+    pub fn changes<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = &'a K> + use<'a, K, V> {
+        self.rows.diff(&newer.rows).map(|item| match item {
+            DiffItem::Add(key, _) | DiffItem::Remove(key, _) => key,
+            DiffItem::Update { new: (key, _), .. } => key,
+        })
     }
 
     /// The number of rows.

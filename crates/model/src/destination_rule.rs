@@ -94,6 +94,39 @@ impl DestinationRules {
         exact.chain(wildcards.filter(move |rule| host.subset_of(&rule.host)))
     }
 
+    /// The hosts, perhaps wildcards, whose rules are other allocations in `newer`.
+    pub fn changes<'a>(&'a self, newer: &'a Self) -> BTreeSet<&'a Hostname> {
+        let same = |one: &[Arc<MergedRule>], other: &[Arc<MergedRule>]| {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        let mut out: BTreeSet<&Hostname> = BTreeSet::new();
+        let (mut before, mut after) = (self.exact.iter().peekable(), newer.exact.iter().peekable());
+        loop {
+            match (before.peek(), after.peek()) {
+                (Some((old, _)), Some((new, _))) if old < new => out.extend(before.next().map(|((_, host), _)| host)),
+                (Some((old, _)), Some((new, _))) if old > new => out.extend(after.next().map(|((_, host), _)| host)),
+                (Some(_), Some(_)) => {
+                    let (old, new) = (before.next(), after.next());
+                    if let (Some(((_, host), old)), Some((_, new))) = (old, new)
+                        && !same(old, new)
+                    {
+                        out.insert(host);
+                    }
+                }
+                (Some(_), None) => out.extend(before.next().map(|((_, host), _)| host)),
+                (None, Some(_)) => out.extend(after.next().map(|((_, host), _)| host)),
+                (None, None) => break,
+            }
+        }
+        for namespace in self.wildcards.keys().chain(newer.wildcards.keys()) {
+            let rules = |all: &'a Self| all.wildcards.get(namespace).map(Vec::as_slice).unwrap_or_default();
+            if !same(rules(self), rules(newer)) {
+                out.extend(rules(self).iter().chain(rules(newer)).map(|rule| &rule.host));
+            }
+        }
+        out
+    }
+
     /// All rules.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<MergedRule>> {
         self.exact.values().chain(self.wildcards.values()).flatten()

@@ -9,14 +9,14 @@ pub fn all(snapshot: &Snapshot) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     destinations(snapshot, &mut out);
     gateways(snapshot, &mut out);
-    out.extend(snapshot.virtual_services.0.iter().flat_map(|vs| vs.findings.iter().cloned()));
+    out.extend(snapshot.virtual_services.all.iter().flat_map(|vs| vs.findings.iter().cloned()));
     out
 }
 
 /// A destination or subset that does not exist answers every request with 503 or 500. What a delegate brings along is said
 /// of the delegate, where it is to be mended.
 fn destinations(snapshot: &Snapshot, out: &mut Vec<Diagnostic>) {
-    let rows = &snapshot.virtual_services.0;
+    let rows = &snapshot.virtual_services.all;
     let delegates: BTreeMap<&ObjectRef, _> = rows.iter().filter(|vs| vs.is_delegate()).map(|vs| (&vs.origin, vs)).collect();
     for vs in rows {
         let brought: Vec<_> = vs.delegates.iter().filter_map(|name| delegates.get(name)).flat_map(|vs| vs.destinations()).collect();
@@ -45,7 +45,7 @@ fn gateways(snapshot: &Snapshot, out: &mut Vec<Diagnostic>) {
     let known = |name: &str| {
         name == crate::MESH_GATEWAY || snapshot.gateways.iter().any(|g| name == format!("{}/{}", g.metadata.namespace, g.metadata.name))
     };
-    for vs in &snapshot.virtual_services.0 {
+    for vs in &snapshot.virtual_services.all {
         for gateway in vs.gateways.iter().filter(|name| !known(name)) {
             let text = format!(
                 "the gateway {gateway} does not exist; create it, or mend the name (a name without a namespace is one of {})",

@@ -2,12 +2,16 @@
 
 use crate::{MESH_GATEWAY, Snapshot, VirtualService, snapshot::port_number};
 use base::{Hostname, Labels, Namespace, PortNumber, Protocol};
+use incremental::Cx;
 use istio_api::Object;
 use istio_api::mesh::mesh_config;
 use istio_api::networking::sidecar::{CaptureMode, IstioEgressListener, OutboundTrafficMode, Sidecar, SidecarPort};
 use istio_api::networking::virtual_service::Destination;
 use registry::Service;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What happens to traffic for unknown hosts.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,7 +36,11 @@ pub struct EgressListener {
     /// Whether traffic is captured.
     pub capture: CaptureMode,
     /// The services it sees, the oldest first.
-    pub services: Vec<Arc<Service>>,
+    pub services: Arc<[Arc<Service>]>,
+    /// The same by host name.
+    pub by_host: Arc<BTreeMap<Hostname, Arc<Service>>>,
+    /// Whether it sees every service that its client may see.
+    pub complete: bool,
     /// The rules it sees, in the order in which they win a host.
     pub virtual_services: Vec<Arc<VirtualService>>,
 }
@@ -45,7 +53,7 @@ pub struct SidecarScope {
     /// The outbound listeners; one that has no port comes last.
     pub egress: Vec<EgressListener>,
     /// Every service that any listener sees or any rule leads to, one for each host name.
-    pub services: BTreeMap<Hostname, Arc<Service>>,
+    pub services: Arc<BTreeMap<Hostname, Arc<Service>>>,
     /// What happens to traffic for unknown hosts.
     pub outbound_policy: OutboundPolicy,
 }
@@ -53,24 +61,60 @@ pub struct SidecarScope {
 impl SidecarScope {
     /// The scope of a client. Cost: the number of services and rules that exist, times the listeners.
     pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels) -> Self {
+        Self::build_after(snapshot, namespace, labels, None)
+    }
+
+    /// The same. The listeners of `previous`, a scope of this client, see the same services as then, if there is one.
+    pub fn build_after(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels, previous: Option<&Self>) -> Self {
         let sidecar = select_sidecar(snapshot, namespace, labels).cloned();
         let default = [IstioEgressListener { hosts: vec!["*/*".to_string()], ..Default::default() }];
         let declared = sidecar.as_ref().map(|object| object.spec.egress.as_slice()).filter(|egress| !egress.is_empty());
-        let egress: Vec<_> = declared.unwrap_or(&default).iter().map(|listener| build(snapshot, namespace, listener)).collect();
-        let mut services = BTreeMap::new();
-        for service in egress.iter().flat_map(|listener| &listener.services) {
-            services.entry(service.key.hostname.clone()).or_insert_with(|| service.clone());
-        }
-        // A rule's destinations are seen even if no listener lists them (Istio's `collectImportedServices`).
-        for destination in egress.iter().flat_map(|listener| &listener.virtual_services).flat_map(|vs| vs.destinations()) {
-            let host = Hostname::new(&destination.host);
-            if let Some(service) = snapshot.service_named(&host, namespace).filter(|_| !services.contains_key(&host)) {
-                services.insert(host, service.clone());
-            }
-        }
+        let egress = declared.unwrap_or(&default);
+        let before = |index: usize| previous.and_then(|previous| previous.egress.get(index));
+        let egress: Vec<_> =
+            egress.iter().enumerate().map(|(index, listener)| build(snapshot, namespace, listener, before(index))).collect();
+        let services = imported(snapshot, namespace, &egress, previous);
         let outbound_policy = outbound_policy(snapshot, sidecar.as_deref());
         Self { sidecar, egress, services, outbound_policy }
     }
+}
+
+type ServicesByHost = BTreeMap<Hostname, Arc<Service>>;
+
+/// The services of all listeners, the first of each name. A rule's destinations are seen even if no listener lists them
+/// (Istio's `collectImportedServices`).
+fn imported(snapshot: &Snapshot, namespace: &Namespace, egress: &[EgressListener], previous: Option<&SidecarScope>) -> Arc<ServicesByHost> {
+    let mut listed = match egress {
+        [only] => only.by_host.clone(),
+        _ => {
+            let mut all = ServicesByHost::new();
+            for (host, service) in egress.iter().flat_map(|listener| &*listener.by_host) {
+                all.entry(host.clone()).or_insert_with(|| service.clone());
+            }
+            Arc::new(all)
+        }
+    };
+    let mut more = ServicesByHost::new();
+    // A listener for everything leaves nothing for the destinations to add.
+    let rules = egress.iter().flat_map(|listener| &listener.virtual_services).filter(|_| !egress.iter().any(|listener| listener.complete));
+    for destination in rules.flat_map(|vs| vs.destinations()) {
+        let host = Hostname::new(&destination.host);
+        if let Some(service) = snapshot.service_named(&host, namespace).filter(|_| !listed.contains_key(&host)) {
+            more.insert(host, service.clone());
+        }
+    }
+    if !more.is_empty() {
+        Arc::make_mut(&mut listed).append(&mut more);
+    }
+    match previous {
+        Some(previous) if same(&previous.services, &listed) => previous.services.clone(),
+        _ => listed,
+    }
+}
+
+/// Whether both are the very same services.
+fn same(one: &Arc<ServicesByHost>, other: &Arc<ServicesByHost>) -> bool {
+    Arc::ptr_eq(one, other) || (one.len() == other.len() && one.values().zip(other.values()).all(|(a, b)| Arc::ptr_eq(a, b)))
 }
 
 /// The Sidecar of a workload: those with a selector first, the oldest of them; then the one for the namespace; then that
@@ -124,32 +168,45 @@ impl Import {
         Self { namespace, host: Hostname::new(host), exclude }
     }
 
+    /// `*/*`
+    fn is_everything(&self) -> bool {
+        self.namespace.is_none() && self.host.as_str() == "*" && !self.exclude
+    }
+
     fn covers_namespace(&self, namespace: &Namespace) -> bool {
         self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
     }
 }
 
-fn build(snapshot: &Snapshot, namespace: &Namespace, listener: &IstioEgressListener) -> EgressListener {
+/// `before` sees the same services.
+fn build(snapshot: &Snapshot, namespace: &Namespace, listener: &IstioEgressListener, before: Option<&EgressListener>) -> EgressListener {
     let imports: Vec<_> = listener.hosts.iter().map(|text| Import::parse(text, namespace)).collect();
+    let everything = matches!(imports.as_slice(), [only] if only.is_everything());
     let imported = |owner: &Namespace, matches: &dyn Fn(&Hostname) -> bool| {
         let hits = |exclude| imports.iter().any(|i| i.exclude == exclude && i.covers_namespace(owner) && matches(&i.host));
-        hits(false) && !hits(true)
+        everything || (hits(false) && !hits(true))
     };
     // An explicit proxy serves all ports.
     let own_port = listener.port.as_ref().filter(|port| Protocol::parse(&port.protocol) != Protocol::HttpProxy);
     let port = own_port.and_then(|port| port_number(port.number));
-    let visible = snapshot.services_by_age.iter().filter(|service| {
+    let sees = |service: &Service| {
         service.visibility.allows(namespace)
             && serves(service, port)
             && imported(&service.key.namespace, &|host| service.key.hostname.subset_of(host))
-    });
+    };
+    let (services, by_host) = match before {
+        Some(before) => (before.services.clone(), before.by_host.clone()),
+        None => one_for_each_host(snapshot, sees, namespace),
+    };
     let rules = snapshot.virtual_services.visible(namespace, MESH_GATEWAY).into_iter();
     let rules = rules.filter(|vs| imported(&vs.namespace, &|host| vs.hosts.iter().any(|own| own.matches(host))));
     EgressListener {
         port: listener.port.clone(),
         bind: listener.bind.clone(),
         capture: listener.capture_mode,
-        services: one_for_each_host(visible, namespace),
+        services,
+        by_host,
+        complete: everything && port.is_none(),
         virtual_services: rules.cloned().collect(),
     }
 }
@@ -159,23 +216,37 @@ fn serves(service: &Service, port: Option<PortNumber>) -> bool {
     port.is_none_or(|port| service.port(port).is_some() || service.ports.len() == 1)
 }
 
+fn rank<'a>(service: &'a Service, client: &Namespace) -> impl Ord + use<'a> {
+    (service.key.namespace != *client, service.provider, service.age_order())
+}
+
 /// Of several services with the same host name: the client's own namespace's before others, then Kubernetes', then the
-/// oldest.
-fn one_for_each_host<'a>(services: impl Iterator<Item = &'a Arc<Service>>, client: &Namespace) -> Vec<Arc<Service>> {
-    let mut best: BTreeMap<&Hostname, &Arc<Service>> = BTreeMap::new();
-    let services: Vec<_> = services.collect();
-    for service in &services {
-        let rank = |service: &Arc<Service>| (service.key.namespace != *client, service.provider);
-        match best.get(&service.key.hostname) {
-            Some(known) if rank(known) <= rank(service) => {}
-            _ => {
-                best.insert(&service.key.hostname, service);
+/// oldest. In the order of their age, and by host name.
+fn one_for_each_host(
+    snapshot: &Snapshot,
+    sees: impl Fn(&Service) -> bool,
+    client: &Namespace,
+) -> (Arc<[Arc<Service>]>, Arc<ServicesByHost>) {
+    // The services of a name are neighbours.
+    let mut best: Vec<&Arc<Service>> = Vec::with_capacity(snapshot.services.len());
+    let (mut seen, mut contested) = (0_usize, BTreeSet::new());
+    for (_, service) in snapshot.services.iter(&mut Cx::default()).filter(|(_, service)| sees(service)) {
+        seen += 1;
+        match best.last_mut() {
+            Some(known) if known.key.hostname == service.key.hostname => {
+                contested.insert(&service.key.hostname);
+                if rank(service, client) < rank(known, client) {
+                    *known = service;
+                }
             }
+            _ => best.push(service),
         }
     }
-    services
-        .iter()
-        .filter(|service| best.get(&service.key.hostname).is_some_and(|known| Arc::ptr_eq(known, service)))
-        .map(|s| (*s).clone())
-        .collect()
+    let by_host: ServicesByHost = best.into_iter().map(|service| (service.key.hostname.clone(), service.clone())).collect();
+    let wins = |service: &Arc<Service>| {
+        !contested.contains(&service.key.hostname) || by_host.get(&service.key.hostname).is_some_and(|best| Arc::ptr_eq(best, service))
+    };
+    let mut by_age: Vec<Arc<Service>> = Vec::with_capacity(seen);
+    by_age.extend(snapshot.services_by_age.iter().filter(|service| sees(service) && (contested.is_empty() || wins(service))).cloned());
+    (by_age.into(), Arc::new(by_host))
 }

@@ -3,7 +3,10 @@
 use base::{Diagnostic, Hostname, Namespace, ObjectRef, Visibility};
 use istio_api::networking::virtual_service as api;
 use istio_api::{Metadata, Object};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The reserved name for "all sidecars" in `gateways`.
 pub const MESH_GATEWAY: &str = "mesh";
@@ -81,22 +84,42 @@ impl VirtualService {
     }
 }
 
-/// All VirtualServices, the oldest first.
+/// All VirtualServices, found by the gateways that they are bound to.
 #[derive(Clone, Default, PartialEq, Debug)]
-pub struct VirtualServices(pub Vec<Arc<VirtualService>>);
+pub struct VirtualServices {
+    /// The oldest first.
+    pub all: Vec<Arc<VirtualService>>,
+    /// In the order in which they win.
+    by_gateway: BTreeMap<String, Vec<Arc<VirtualService>>>,
+}
 
 impl VirtualServices {
+    /// Files them; the oldest come first.
+    pub fn new(all: Vec<Arc<VirtualService>>) -> Self {
+        let mut by_gateway: BTreeMap<String, Vec<Arc<VirtualService>>> = BTreeMap::new();
+        for vs in &all {
+            for gateway in &vs.gateways {
+                match by_gateway.get_mut(gateway) {
+                    Some(rows) => rows.push(vs.clone()),
+                    None => drop(by_gateway.insert(gateway.clone(), vec![vs.clone()])),
+                }
+            }
+        }
+        for rows in by_gateway.values_mut() {
+            rows.sort_by_key(|vs| match &vs.visibility {
+                Visibility::Namespaces(_) if vs.visibility.is_private(&vs.namespace) => 0,
+                Visibility::Namespaces(_) => 1,
+                Visibility::Public => 2,
+            });
+        }
+        Self { all, by_gateway }
+    }
+
     /// Those that a client in `namespace` sees for one of its gateways, in the order in which they win: its own
     /// namespace's, those exported to it by name, then the public ones; the oldest first within each (Istio's
     /// `SelectVirtualServices`).
     pub fn visible(&self, namespace: &Namespace, gateway: &str) -> Vec<&Arc<VirtualService>> {
-        let mut rows: Vec<_> = self.0.iter().filter(|vs| vs.gateways.contains(gateway) && vs.visibility.allows(namespace)).collect();
-        rows.sort_by_key(|vs| match &vs.visibility {
-            Visibility::Namespaces(_) if vs.visibility.is_private(&vs.namespace) => 0,
-            Visibility::Namespaces(_) => 1,
-            Visibility::Public => 2,
-        });
-        rows
+        self.by_gateway.get(gateway).into_iter().flatten().filter(|vs| vs.visibility.allows(namespace)).collect()
     }
 }
 
@@ -104,12 +127,15 @@ fn created(metadata: &Metadata) -> Option<i64> {
     metadata.creation_timestamp.map(|time| time.0)
 }
 
+/// `namespace/name`; an older form is the name of a Service, of which only name and namespace count.
 fn resolve_gateways(gateways: &mut [String], namespace: &str) {
     for gateway in gateways.iter_mut().filter(|name| *name != MESH_GATEWAY) {
         if let Some(name) = gateway.strip_prefix("./") {
             *gateway = format!("{namespace}/{name}");
         } else if !gateway.contains('/') {
-            *gateway = format!("{namespace}/{gateway}");
+            let mut parts = gateway.splitn(3, '.');
+            let (name, own) = (parts.next().unwrap_or_default(), parts.next().unwrap_or(namespace));
+            *gateway = format!("{own}/{name}");
         }
     }
 }

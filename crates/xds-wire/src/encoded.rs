@@ -181,6 +181,13 @@ impl Encoded {
             && self.parts.iter().zip(&other.parts).all(|(a, b)| Arc::ptr_eq(a, b) || a.origins == b.origins)
     }
 
+    /// Whether it is made of these, or of others that come from the same objects, and of nothing else that has any.
+    pub fn consists_of(&self, parts: &[Arc<Part>]) -> bool {
+        self.origins.is_empty()
+            && self.parts.len() == parts.len()
+            && self.parts.iter().zip(parts).all(|(a, b)| Arc::ptr_eq(a, b) || **a == **b)
+    }
+
     /// The number of pieces that its bytes consist of.
     pub fn pieces(&self) -> usize {
         if self.parts.is_empty() { 1 } else { self.parts.len() + 2 }

@@ -131,6 +131,16 @@ impl Resources {
         Self { shared: self.shared.clone(), overlay }
     }
 
+    /// These resources under the overlay of `previous`.
+    pub fn over(&self, previous: &Self) -> Self {
+        Self { shared: self.shared.clone(), overlay: previous.overlay.clone() }
+    }
+
+    /// Takes a resource out of the shared layer.
+    pub fn remove(&mut self, name: &str) {
+        self.shared.remove(name);
+    }
+
     /// What leads from `self` to `newer`, by name. The cost grows with the number of rows that differ, because
     /// persistent maps skip what they share.
     pub fn diff(&self, newer: &Self) -> Vec<Change> {

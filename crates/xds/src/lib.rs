@@ -7,10 +7,14 @@
 //! builders' inputs out of the snapshot.
 
 mod class;
+mod delta;
 mod diagnostics;
 mod generate;
+mod own;
+mod part;
 mod proxy;
 pub mod resolve;
+mod route_table;
 mod rows;
 mod turn;
 

@@ -1,10 +1,10 @@
 //! One turn: a batch of inputs in, the views that changed out. The stages stand in [`State::turn`], top to bottom.
 
 use crate::class::{self, Class, ClassKey};
-use crate::generate::{Generator, Rebuild};
+use crate::delta::Delta;
+use crate::generate::Generator;
 use base::{Diagnostic, DomainSuffix};
-use config::{Event, Features, Store, StoreChanges};
-use istio_api::Kind;
+use config::{Event, Features, Store};
 use model::{Model, ProxyTraits, Snapshot};
 use registry::{Registry, RegistryChanges, Resolution};
 use std::{
@@ -49,6 +49,8 @@ pub struct Statistics {
     pub cluster_rows: u64,
     /// See `cluster_rows`.
     pub endpoint_rows: u64,
+    /// Virtual hosts: one that several classes or route configurations have counts once.
+    pub virtual_host_rows: u64,
     /// See `cluster_rows`.
     pub route_rows: u64,
     /// See `cluster_rows`.
@@ -127,17 +129,17 @@ impl State {
         // Services and endpoints: those that the batch touches.
         let services = self.registry.advance(&self.store, &changes);
         // Rules and indexes: the kinds that the batch touches.
-        let labels_before = self.snapshot().told_apart_by();
+        let before = self.snapshot().clone();
         self.model.advance(&self.store, &changes, &self.registry, &services);
-        // Proxies into classes: those that come, go, or serve other services than before; all if other labels select.
-        let same_labels = labels_before == self.snapshot().told_apart_by();
-        let moved = self.assign(connected, disconnected, &services, same_labels);
-        // Resources: of the touched services if only endpoints changed, else of every class.
-        let generated = match self.reach(&changes, &services) {
+        // What differs: that, and a pointer for each rule where any differs.
+        let delta = Delta::between(&before, self.snapshot());
+        // Proxies into classes: those that come, go, or serve other services than before; all if that may depend on more.
+        let moved = self.assign(connected, disconnected, &services, &delta);
+        // Resources: of the touched services if only endpoints changed, else what the difference reaches in each class.
+        let generated = match self.reach(&delta, &services) {
             Reach::Nothing => BTreeSet::new(),
             Reach::Endpoints => self.generate_endpoints(&services),
-            Reach::Routes => self.generate_all(Rebuild::Routes),
-            Reach::Everything => self.generate_all(Rebuild::All),
+            Reach::Everything => self.generate_all(&delta),
         };
         self.generate_new();
         self.publish(&moved, &generated)
@@ -149,16 +151,17 @@ impl State {
         connected: Vec<(ProxyId, ProxyTraits)>,
         disconnected: Vec<ProxyId>,
         services: &RegistryChanges,
-        same_labels: bool,
+        delta: &Delta,
     ) -> BTreeSet<ProxyId> {
         let mut moved = BTreeSet::new();
         for id in disconnected {
             self.proxies.remove(&id);
         }
-        if !services.targets.is_empty() || !services.services.is_empty() || !same_labels {
+        let all = delta.settings || delta.policies || delta.services;
+        if all || !services.targets.is_empty() {
             for (id, (traits, key)) in &mut self.proxies {
                 let touched = traits.addresses.iter().any(|address| services.targets.contains(address));
-                if touched || !services.services.is_empty() || !same_labels {
+                if all || touched {
                     let now = class::key_of(traits, self.model.snapshot(), &self.registry);
                     if now != *key {
                         *key = now;
@@ -178,21 +181,13 @@ impl State {
     }
 
     /// How far the changes reach.
-    fn reach(&self, changes: &StoreChanges, services: &RegistryChanges) -> Reach {
-        let kinds = changes.kinds();
-        // Of namespaces, nodes and pods nothing is used but what they say of endpoints.
-        let of_endpoints = |kind: &Kind| {
-            matches!(kind, Kind::EndpointSlice | Kind::Pod | Kind::Node | Kind::Namespace | Kind::WorkloadEntry | Kind::ServiceEntry)
-        };
-        let stand_alone = services.endpoints.0.iter().all(|key| self.endpoints_stand_alone(key));
-        if changes.mesh || services.networks || !services.services.is_empty() || !stand_alone {
-            return Reach::Everything;
-        }
-        match (kinds.iter().all(of_endpoints), services.endpoints.is_empty()) {
-            (true, true) => Reach::Nothing,
-            (true, false) => Reach::Endpoints,
-            (false, true) if kinds.iter().all(|kind| *kind == Kind::VirtualService) => Reach::Routes,
-            _ => Reach::Everything,
+    fn reach(&self, delta: &Delta, services: &RegistryChanges) -> Reach {
+        if delta.is_empty() {
+            Reach::Nothing
+        } else if delta.only_endpoints && services.endpoints.0.iter().all(|key| self.endpoints_stand_alone(key)) {
+            Reach::Endpoints
+        } else {
+            Reach::Everything
         }
     }
 
@@ -218,16 +213,16 @@ impl State {
         changed
     }
 
-    fn generate_all(&mut self, rebuild: Rebuild) -> BTreeSet<ClassKey> {
-        self.generator.begin(rebuild);
+    fn generate_all(&mut self, delta: &Delta) -> BTreeSet<ClassKey> {
+        self.generator.begin();
         let mut changed = BTreeSet::new();
         for (key, class) in &mut self.classes {
             self.statistics.classes_generated += 1;
-            if self.generator.class(self.model.snapshot(), key, class, self.revision) {
+            if self.generator.class(self.model.snapshot(), key, class, delta, self.revision) {
                 changed.insert(key.clone());
             }
         }
-        self.generator.sweep();
+        self.generator.sweep(self.classes.keys());
         changed
     }
 
@@ -238,7 +233,7 @@ impl State {
         for key in missing {
             self.statistics.classes_generated += 1;
             let mut class = Class::default();
-            self.generator.class(self.model.snapshot(), &key, &mut class, self.revision);
+            self.generator.class(self.model.snapshot(), &key, &mut class, &Delta::default(), self.revision);
             self.classes.insert(key, class);
         }
     }
@@ -254,8 +249,6 @@ impl State {
 enum Reach {
     Nothing,
     Endpoints,
-    /// Only VirtualServices differ: what is not made of them stands, wherever the same services are seen.
-    Routes,
     Everything,
 }
 

@@ -36,6 +36,7 @@ impl Mesh {
             classes_generated: after.classes_generated - before.classes_generated,
             cluster_rows: after.cluster_rows - before.cluster_rows,
             endpoint_rows: after.endpoint_rows - before.endpoint_rows,
+            virtual_host_rows: after.virtual_host_rows - before.virtual_host_rows,
             route_rows: after.route_rows - before.route_rows,
             listener_rows: after.listener_rows - before.listener_rows,
         }

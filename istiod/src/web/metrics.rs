@@ -58,7 +58,7 @@ impl Page {
     fn write_published(&mut self, published: &Published) {
         let snapshot = &published.snapshot;
         self.gauge("pilot_services", "Services known to the control plane.", snapshot.services.len());
-        self.gauge("pilot_virt_services", "VirtualServices known to the control plane.", snapshot.virtual_services.0.len());
+        self.gauge("pilot_virt_services", "VirtualServices known to the control plane.", snapshot.virtual_services.all.len());
         self.gauge("pilot_vservice_dup_domain", "Host names that several VirtualServices of the mesh claim.", duplicate_hosts(published));
         self.gauge("pilot_total_rejected_configs", "Objects that are not used, or not in full.", rejected_objects(published));
         self.gauge("istiod_classes", "Classes of proxies that are served the same.", published.classes);
@@ -69,7 +69,8 @@ impl Page {
         self.counter("istiod_classes_generated_total", "Classes generated as a whole.", statistics.classes_generated);
         self.counter("istiod_cluster_rows_built_total", "Rows of clusters built, one for each service.", statistics.cluster_rows);
         self.counter("istiod_endpoint_rows_built_total", "ClusterLoadAssignments built.", statistics.endpoint_rows);
-        self.counter("istiod_route_rows_built_total", "Route configurations built.", statistics.route_rows);
+        self.counter("istiod_virtual_host_rows_built_total", "Virtual hosts built.", statistics.virtual_host_rows);
+        self.counter("istiod_route_rows_built_total", "Route configurations put together.", statistics.route_rows);
         self.counter("istiod_listener_rows_built_total", "Listeners built.", statistics.listener_rows);
     }
 
@@ -90,7 +91,7 @@ impl Page {
 /// Of the VirtualServices of the mesh that claim one host name, sidecars use the oldest that they see.
 fn duplicate_hosts(published: &Published) -> usize {
     let mut claims: BTreeMap<_, usize> = BTreeMap::new();
-    for row in &published.snapshot.virtual_services.0 {
+    for row in &published.snapshot.virtual_services.all {
         if row.gateways.contains(model::MESH_GATEWAY) {
             row.hosts.iter().for_each(|host| *claims.entry(host).or_default() += 1);
         }

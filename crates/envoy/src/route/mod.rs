@@ -28,8 +28,12 @@ pub mod virtual_host;
 pub use default_route::{DefaultRouteInputs, InboundRouteInputs, default_route, inbound_route};
 pub use destination::{DestinationKey, Destinations, ResolvedDestination};
 pub use http_route::{HttpRouteInputs, RouteClient, RouteDefaults, RouteSemantics, http_routes, is_catch_all, move_catch_alls_last};
+pub use jwt_claim::is_claim;
 pub use route_configuration::{RouteConfigurationInputs, inbound_route_configuration, inline_route_configuration, route_configuration};
-pub use virtual_host::{VirtualHostInputs, allow_any, allow_any_dynamic_dns, blackhole, block_all, encode_virtual_host, virtual_host};
+pub use virtual_host::{
+    VirtualHostInputs, allow_any, allow_any_dynamic_dns, blackhole, block_all, decode_virtual_host, encode_routes, encode_virtual_host,
+    encode_virtual_host_with, misdirected, virtual_host,
+};
 
 #[cfg(test)]
 mod tests;

@@ -21,28 +21,21 @@ pub struct RouteConfigurationInputs<'a> {
     /// Whether a port in the Host header is ignored, so that domains carry none. True everywhere but on listeners of an
     /// HTTP proxy port and of Unix sockets, where the header says which port is meant.
     pub ignore_port_in_host_matching: bool,
-    /// The virtual hosts, encoded by [`super::encode_virtual_host`].
-    pub virtual_hosts: &'a [Bytes],
 }
 
-/// The encoded route configuration: the same bytes as those of the whole message.
-pub fn route_configuration(inputs: &RouteConfigurationInputs<'_>) -> Bytes {
+/// The encoded route configuration: what stands before its virtual hosts, and what stands behind them. Between the two come
+/// the chunks that [`super::encode_virtual_host`] makes.
+pub fn route_configuration(inputs: &RouteConfigurationInputs<'_>) -> (Bytes, Bytes) {
     // In the order of the field numbers: the name (1), the virtual hosts (2), the rest (7 and up).
-    let head = RouteConfiguration { name: inputs.name.to_string(), ..Default::default() }.to_bytes();
+    let head = RouteConfiguration { name: inputs.name.to_string(), ..Default::default() };
     let tail = RouteConfiguration {
         // A cluster that does not exist yet must not keep the routes from being used.
         validate_clusters: Some(false.into()),
         max_direct_response_body_size_bytes: Some(MAX_DIRECT_RESPONSE_BODY_SIZE_BYTES.into()),
         ignore_port_in_host_matching: inputs.ignore_port_in_host_matching,
         ..Default::default()
-    }
-    .to_bytes();
-    let length = head.len() + tail.len() + inputs.virtual_hosts.iter().map(Bytes::len).sum::<usize>();
-    let mut out = Vec::with_capacity(length);
-    out.extend_from_slice(&head);
-    inputs.virtual_hosts.iter().for_each(|virtual_host| out.extend_from_slice(virtual_host));
-    out.extend_from_slice(&tail);
-    out.into()
+    };
+    (head.to_bytes(), tail.to_bytes())
 }
 
 /// The route configuration within an inbound filter chain, named after its cluster: one virtual host for every name, one

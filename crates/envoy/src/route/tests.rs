@@ -418,6 +418,12 @@ fn a_route_configuration_from_pieces_equals_the_whole() {
         ..Default::default()
     };
     let pieces: Vec<_> = hosts.iter().map(encode_virtual_host).collect();
-    let inputs = RouteConfigurationInputs { name: "80", ignore_port_in_host_matching: true, virtual_hosts: &pieces };
-    assert_eq!(route_configuration(&inputs), whole.to_bytes());
+    let (start, end) = route_configuration(&RouteConfigurationInputs { name: "80", ignore_port_in_host_matching: true });
+    assert_eq!([&[start], pieces.as_slice(), &[end]].concat().concat(), whole.to_bytes());
+    for (host, piece) in whole.virtual_hosts.iter().zip(&pieces) {
+        assert_eq!(decode_virtual_host(piece).as_ref(), Some(host));
+        let mut bare = host.clone();
+        bare.routes.clear();
+        assert_eq!(encode_virtual_host_with(bare, &encode_routes(&host.routes)), piece);
+    }
 }

@@ -4,7 +4,7 @@ use super::{action::set_timeout, default_route::every_request, direct_response::
 use crate::cluster::DYNAMIC_DNS_CLUSTER;
 use base::PortNumber;
 use bytes::Bytes;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
 use xds_api::{
     Wire,
     envoy::config::route::v3::{
@@ -67,6 +67,17 @@ pub fn blackhole(port: PortNumber) -> VirtualHost {
     VirtualHost { name: format!("blackhole:{port}"), domains: vec!["*".to_string()], ..Default::default() }
 }
 
+/// Requests for hosts of another server of a gateway's port, which came over a connection of this one: the client shall make
+/// a connection of their own (RFC 9110 §15.5.20).
+pub fn misdirected(port: PortNumber, domains: Vec<String>) -> VirtualHost {
+    VirtualHost {
+        name: format!("misdirected:{port}"),
+        domains,
+        routes: vec![every_request("misdirected", Action::DirectResponse(status_only(421)), None)],
+        ..Default::default()
+    }
+}
+
 fn catch_all(name: &str, action: Action) -> VirtualHost {
     VirtualHost {
         name: name.to_string(),
@@ -83,10 +94,37 @@ const VIRTUAL_HOSTS_FIELD: u32 = 2;
 /// One element of the field `virtual_hosts` of a RouteConfiguration, tag and length included, so that a route
 /// configuration is put together without decoding its virtual hosts.
 pub fn encode_virtual_host(virtual_host: &VirtualHost) -> Bytes {
-    let body = virtual_host.to_bytes();
-    let mut out = Vec::with_capacity(body.len() + 6);
-    encode_key(VIRTUAL_HOSTS_FIELD, WireType::LengthDelimited, &mut out);
-    encode_varint(body.len() as u64, &mut out);
-    out.extend_from_slice(&body);
+    element(VIRTUAL_HOSTS_FIELD, &[&virtual_host.to_bytes()])
+}
+
+/// The same of a virtual host whose routes are encoded already, by [`encode_routes`]; `virtual_host` has none.
+pub fn encode_virtual_host_with(mut virtual_host: VirtualHost, routes: &[u8]) -> Bytes {
+    // In the order of the field numbers: the name (1), the domains (2), the routes (3), the rest.
+    let head = VirtualHost {
+        name: std::mem::take(&mut virtual_host.name),
+        domains: std::mem::take(&mut virtual_host.domains),
+        ..VirtualHost::default()
+    };
+    element(VIRTUAL_HOSTS_FIELD, &[&head.to_bytes(), routes, &virtual_host.to_bytes()])
+}
+
+/// The virtual host in a chunk that one of the above has made.
+pub fn decode_virtual_host(chunk: &Bytes) -> Option<VirtualHost> {
+    let mut rest = chunk.clone();
+    decode_varint(&mut rest).and_then(|_| decode_varint(&mut rest)).ok()?;
+    VirtualHost::from_bytes(&rest).ok()
+}
+
+/// The elements of the field `routes` of a VirtualHost, tags and lengths included.
+pub fn encode_routes(routes: &[Route]) -> Bytes {
+    VirtualHost { routes: routes.to_vec(), ..VirtualHost::default() }.to_bytes()
+}
+
+fn element(field: u32, chunks: &[&[u8]]) -> Bytes {
+    let length: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+    let mut out = Vec::with_capacity(length + 6);
+    encode_key(field, WireType::LengthDelimited, &mut out);
+    encode_varint(length as u64, &mut out);
+    chunks.iter().for_each(|chunk| out.extend_from_slice(chunk));
     out.into()
 }

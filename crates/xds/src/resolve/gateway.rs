@@ -1,6 +1,6 @@
 //! A gateway's listeners and routes.
 
-use super::{View, auto_passthrough, options, route as sidecar_route, tcp};
+use super::{View, auto_passthrough, misdirected, options, route as sidecar_route, tcp};
 use crate::generate::Built;
 use base::{Hostname, Namespace, ObjectRef, PortNumber, Protocol};
 use bytes::Bytes;
@@ -28,13 +28,13 @@ struct Host {
 /// One route configuration for the plain servers of each port, and one for each server that ends TLS.
 pub fn routes(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
     let mut out = Vec::new();
-    for (port, servers) in &gateway.ports {
+    for (port, all) in &gateway.ports {
         let mut by_name: BTreeMap<String, Vec<&GatewayServer>> = BTreeMap::new();
-        for server in servers.iter().filter(|server| server.is_http()) {
+        for server in all.iter().filter(|server| server.is_http()) {
             by_name.entry(server.route_name(port)).or_default().push(server);
         }
         for (name, servers) in by_name {
-            let (body, origins) = configuration(view, port, &name, &servers);
+            let (body, origins) = configuration(view, port, &name, &servers, all);
             out.push((name, body, Arc::from(origins.into_iter().collect::<Vec<_>>())));
         }
     }
@@ -42,8 +42,14 @@ pub fn routes(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
 }
 
 /// The hosts of all VirtualServices that are bound to one of the servers, each within the server's own hosts; rules of
-/// several VirtualServices for one host follow one another, those that take everything last.
-fn configuration(view: &View<'_>, port: &GatewayPort, name: &str, servers: &[&GatewayServer]) -> (Bytes, BTreeSet<ObjectRef>) {
+/// several VirtualServices for one host follow one another, those that take everything last. `all` are the servers of the port.
+fn configuration(
+    view: &View<'_>,
+    port: &GatewayPort,
+    name: &str,
+    servers: &[&GatewayServer],
+    all: &[GatewayServer],
+) -> (Bytes, BTreeSet<ObjectRef>) {
     let mut hosts: BTreeMap<Hostname, Host> = BTreeMap::new();
     let mut origins = BTreeSet::new();
     let mut done: BTreeSet<(String, Hostname)> = BTreeSet::new();
@@ -73,11 +79,22 @@ fn configuration(view: &View<'_>, port: &GatewayPort, name: &str, servers: &[&Ga
             }
         }
     }
+    let misdirected = match servers.iter().all(|server| server.terminates_tls()) {
+        true => misdirected::hosts(all, servers, &hosts.keys().collect()),
+        false => BTreeSet::new(),
+    };
     let mut chunks: Vec<Bytes> = hosts.into_iter().map(|(name, host)| encode(&name, host)).collect();
     if chunks.is_empty() {
         chunks.push(route::encode_virtual_host(&route::blackhole(port.number)));
     }
-    (route::route_configuration(&RouteConfigurationInputs { name, ignore_port_in_host_matching: true, virtual_hosts: &chunks }), origins)
+    if !misdirected.is_empty() {
+        let domains = misdirected.iter().map(Hostname::to_string).collect();
+        chunks.push(route::encode_virtual_host(&route::misdirected(port.number, domains)));
+    }
+    let (start, end) = route::route_configuration(&RouteConfigurationInputs { name, ignore_port_in_host_matching: true });
+    chunks.insert(0, start);
+    chunks.push(end);
+    (Bytes::from(chunks.concat()), origins)
 }
 
 fn encode(name: &Hostname, mut host: Host) -> Bytes {
@@ -118,14 +135,14 @@ fn of_namespace(wanted: Option<&Namespace>, namespace: &Namespace) -> bool {
 /// One listener for each port: a chain for all plain HTTP servers together, one for each server that ends TLS, and those
 /// of TCP and TLS rules.
 pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
-    let options = options::of(view, Reporter::Source);
+    let options = super::authorization::guarded(view, options::of(view, Reporter::Source));
     let (wildcards, _) = options::addresses(view.class.families);
     let mut out: Vec<Built> = super::outbound::tunnel(view).into_iter().collect();
     for (port, servers) in gateway.ports.iter().filter(|(port, _)| !view.class.unprivileged || port.number >= 1024) {
         let Some(bind) = listener::sidecar_egress_bind(&port.bind, port.number, false, &wildcards, &[]) else { continue };
         let chains: Vec<GatewayChain> = servers.iter().flat_map(|server| chains(view, port, server)).collect();
         let proxy_protocol =
-            view.snapshot.mesh.default_config.gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
+            view.proxy_config().gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
         let inputs = GatewayListenerInputs { bind: &bind, chains: &chains, proxy_protocol, options: &options };
         if let Some(listener) = listener::gateway_listener(&inputs) {
             let origins: BTreeSet<ObjectRef> = servers.iter().map(|server| server.origin.clone()).collect();

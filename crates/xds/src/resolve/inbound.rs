@@ -72,7 +72,7 @@ type ByTarget<'a> = BTreeMap<PortNumber, Vec<(&'a Arc<Service>, PortNumber)>>;
 fn by_target<'a>(view: &View<'a>) -> ByTarget<'a> {
     let mut out: ByTarget<'a> = BTreeMap::new();
     for target in &view.class.targets {
-        if let Some(service) = view.snapshot.services.get(&mut incremental::Cx::default(), &target.service) {
+        if let Some(service) = view.service_of(&target.service) {
             out.entry(target.target).or_default().push((service, target.port));
         }
     }
@@ -175,7 +175,7 @@ fn connection_pool(view: &View<'_>, scope: &SidecarScope, port: &InboundPort<'_>
 /// `virtualInbound`, and a listener for each port with a socket of its own.
 pub fn listeners(view: &View<'_>) -> Vec<Built> {
     let Scope::Sidecar(scope) = view.scope else { return Vec::new() };
-    let options = options::of(view, Reporter::Destination);
+    let options = super::authorization::guarded(view, options::of(view, Reporter::Destination));
     let certificates = certificates(view);
     let (wildcards, _) = options::addresses(view.class.families);
     let mut out: Vec<Built> = Vec::new();

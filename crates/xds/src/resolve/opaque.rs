@@ -35,7 +35,7 @@ pub fn chains(
         },
         protocol,
     };
-    let matching = egress.virtual_services.iter().filter(|vs| vs.hosts.iter().any(|host| host.matches(&service.key.hostname)));
+    let matching = view.rules(egress, &service.key.hostname);
     let (mut actions, complete) = if protocol.is_tls() { rules.tls(matching) } else { rules.tcp(matching) };
     if !complete {
         actions.push(rules.own(service, port, reach));

@@ -1,21 +1,21 @@
 //! The virtual hosts of a sidecar's route configurations: which rule owns which name.
 
-use super::{Scope, View, destination, domains, outbound};
-use base::{Hostname, ObjectRef, PortNumber, Protocol};
-use bytes::Bytes;
-use envoy::route::{
-    self, DefaultRouteInputs, HttpRouteInputs, RouteClient, RouteConfigurationInputs, RouteDefaults, RouteSemantics, VirtualHostInputs,
+use super::{
+    View, destination, domains, outbound,
+    virtual_host::{Candidate, RouteRows, RoutesInputs},
 };
-use model::{EgressListener, MESH_GATEWAY, OutboundPolicy, VirtualService};
+use base::{Hostname, Labels, ObjectRef, PortNumber, Protocol};
+use envoy::route::{self, HttpRouteInputs, RouteClient, RouteDefaults, RouteSemantics};
+use model::{EgressListener, VirtualService};
 use registry::{Resolution, Service, ServicePort};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 use xds_api::envoy::config::route::v3::Route;
 
 /// One route configuration of a sidecar.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RouteName {
     /// All HTTP services of a port share it.
     Port(PortNumber),
@@ -39,7 +39,7 @@ impl RouteName {
     }
 
     /// The port that it serves behind `listener`; `None` for all ports.
-    fn port(&self, listener: &EgressListener) -> Option<PortNumber> {
+    pub fn port(&self, listener: &EgressListener) -> Option<PortNumber> {
         let proxy = listener.port.as_ref().is_some_and(|port| Protocol::parse(&port.protocol) == Protocol::HttpProxy);
         match self {
             Self::Port(port) | Self::Service(_, port) => Some(*port).filter(|_| !proxy),
@@ -48,93 +48,69 @@ impl RouteName {
     }
 }
 
-/// A virtual host before it is encoded.
-struct Candidate {
-    name: Hostname,
-    port: PortNumber,
-    domains: Vec<String>,
-    routes: Vec<Route>,
-    origins: Vec<ObjectRef>,
+/// Where a virtual host is to stand.
+pub struct Place<'a> {
+    /// Behind which listener.
+    pub listener: &'a EgressListener,
+    /// In which route configuration.
+    pub name: &'a RouteName,
 }
 
-/// The encoded route configuration, and the objects behind it.
-pub fn sidecar(view: &View<'_>, listener: &EgressListener, name: &RouteName) -> (Bytes, Vec<ObjectRef>) {
-    let services = services_by_host(listener, name);
-    let mut candidates = Vec::new();
-    for vs in listener.virtual_services.iter().filter(|vs| !vs.spec.http.is_empty()) {
-        of_virtual_service(view, listener, vs, &services, name, &mut candidates);
-    }
-    let ruled: BTreeSet<Hostname> = candidates.iter().map(|candidate| candidate.name.clone()).collect();
-    for (service, ports) in services.iter().filter(|(host, _)| !ruled.contains(*host)).map(|(_, row)| row) {
-        candidates.extend(ports.iter().filter_map(|port| of_service(view, service, *port, name.port(listener).is_none())));
-    }
-    let mut origins = BTreeSet::new();
-    let mut hosts = virtual_hosts(candidates, name.port(listener).is_none(), &mut origins);
-    if let (RouteName::Service(..), [only]) = (name, hosts.as_mut_slice()) {
-        // Whoever has come to the service's own address means the service, whatever name it gives.
-        only.domains = vec!["*".to_string()];
-    }
-    let mut chunks: Vec<Bytes> = hosts.into_iter().map(|host| route::encode_virtual_host(&route::virtual_host(host))).collect();
-    if !matches!(name, RouteName::Service(..)) {
-        chunks.push(route::encode_virtual_host(&catch_all(view)));
-    }
-    let text = name.text();
-    let inputs =
-        RouteConfigurationInputs { name: &text, ignore_port_in_host_matching: name.port(listener).is_some(), virtual_hosts: &chunks };
-    (route::route_configuration(&inputs), origins.into_iter().collect())
-}
+/// A service, with those of its ports that are routed by HTTP rules: none for a service that only has opaque ports here,
+/// which is known all the same.
+type ServiceRow<'a> = (&'a Arc<Service>, Vec<PortNumber>);
 
-/// Services by name, with those of their ports that are routed by HTTP rules: none for a service that only has opaque
-/// ports here, which is known all the same.
-type ServicesByHost = BTreeMap<Hostname, ServiceRow>;
-type ServiceRow = (Arc<Service>, Vec<PortNumber>);
+impl<'a> Place<'a> {
+    /// The port that is served; `None` for all ports.
+    pub fn port(&self) -> Option<PortNumber> {
+        self.name.port(self.listener)
+    }
 
-/// The services that this route configuration is about.
-fn services_by_host(listener: &EgressListener, name: &RouteName) -> ServicesByHost {
-    let mut out = ServicesByHost::new();
-    for service in listener.services.iter().filter(|service| !matches!(service.resolution, Resolution::Alias(_))) {
-        if let RouteName::Service(host, _) = name
+    /// The service of this name, if the route configuration is about it.
+    fn service(&self, view: &View<'_>, host: &Hostname) -> Option<ServiceRow<'a>> {
+        view.reads.record(host);
+        self.row(self.listener.by_host.get(host)?)
+    }
+
+    fn row(&self, service: &'a Arc<Service>) -> Option<ServiceRow<'a>> {
+        if matches!(service.resolution, Resolution::Alias(_)) {
+            return None;
+        }
+        if let RouteName::Service(host, _) = self.name
             && service.key.hostname != *host
         {
-            continue;
+            return None;
         }
-        let remapped = listener.port.is_some() && service.ports.len() == 1;
-        let ports: Vec<&ServicePort> = match name.port(listener) {
+        let remapped = self.listener.port.is_some() && service.ports.len() == 1;
+        let ports: Vec<&ServicePort> = match self.port() {
             Some(port) => service.port(port).or_else(|| service.ports.first().filter(|_| remapped)).into_iter().collect(),
             None => service.ports.iter().collect(),
         };
-        if !ports.is_empty() {
-            let routed = ports.iter().filter(|port| port.protocol.is_http() || port.protocol.is_unsupported());
-            let routed = routed.map(|port| port.number).collect();
-            out.entry(service.key.hostname.clone()).or_insert_with(|| (service.clone(), routed));
-        }
+        let routed = ports.iter().filter(|port| port.protocol.is_http() || port.protocol.is_unsupported());
+        (!ports.is_empty()).then(|| (service, routed.map(|port| port.number).collect()))
     }
-    out
-}
 
-/// The services that `vs` rules here, named exactly or by the most specific wildcard of all rules, and its hosts that are
-/// no service (Istio's `separateVSHostsAndServices`).
-fn separate<'a>(
-    services: &'a ServicesByHost,
-    listener: &EgressListener,
-    vs: &'a Arc<VirtualService>,
-) -> (Vec<&'a ServiceRow>, Vec<&'a Hostname>) {
-    let (mut owned, mut foreign) = (Vec::new(), Vec::new());
-    for host in &vs.hosts {
-        if host.is_wildcard() {
-            let mut known = services.iter().filter(|(name, _)| host.matches(name)).peekable();
-            if known.peek().is_none() {
-                foreign.push(host);
-            }
-            owned.extend(known.filter(|(name, _)| owns(listener, vs, name)).map(|(_, row)| row));
-        } else {
-            match services.get(host) {
-                Some(row) => owned.push(row),
-                None => foreign.push(host),
+    /// The services that `vs` rules here, named exactly or by the most specific wildcard of all rules, and its hosts that
+    /// are no service (Istio's `separateVSHostsAndServices`).
+    fn separate<'b>(&self, view: &View<'_>, vs: &'b Arc<VirtualService>) -> (Vec<ServiceRow<'a>>, Vec<&'b Hostname>) {
+        let (mut owned, mut foreign) = (Vec::new(), Vec::new());
+        for host in &vs.hosts {
+            if host.is_wildcard() {
+                let known = self.listener.by_host.iter().filter(|(name, _)| host.matches(name));
+                let mut known = known.filter_map(|(name, service)| Some((name, self.row(service)?))).peekable();
+                if known.peek().is_none() {
+                    foreign.push(host);
+                }
+                owned.extend(known.filter(|(name, _)| owns(self.listener, vs, name)).map(|(_, row)| row));
+            } else {
+                match self.service(view, host) {
+                    Some(row) => owned.push(row),
+                    None => foreign.push(host),
+                }
             }
         }
+        (owned, foreign)
     }
-    (owned, foreign)
 }
 
 /// Whether `vs` has the most specific host for `name`; among equals the first of the listener's rules.
@@ -146,46 +122,59 @@ fn owns(listener: &EgressListener, vs: &Arc<VirtualService>, name: &Hostname) ->
 
 /// The virtual hosts of one rule: one for each service that it rules, and one for each of its hosts that no service has,
 /// which only port 80 serves unless the rule also rules a service here (Istio's `buildSidecarVirtualHostsForVirtualService`).
-fn of_virtual_service(
-    view: &View<'_>,
-    listener: &EgressListener,
-    vs: &Arc<VirtualService>,
-    services: &ServicesByHost,
-    name: &RouteName,
-    out: &mut Vec<Candidate>,
-) {
-    let (owned, mut foreign) = separate(services, listener, vs);
-    if matches!(name, RouteName::Service(..)) {
+pub fn of_virtual_service(view: &View<'_>, place: &Place<'_>, vs: &Arc<VirtualService>, rows: &mut RouteRows) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    let (owned, mut foreign) = place.separate(view, vs);
+    if matches!(place.name, RouteName::Service(..)) {
         foreign.clear();
     }
     let mut ports: BTreeMap<PortNumber, Vec<&Arc<Service>>> = BTreeMap::new();
     for (service, numbers) in owned {
         numbers.iter().for_each(|port| ports.entry(*port).or_default().push(service));
     }
-    let all_ports = name.port(listener).is_none();
-    if ports.is_empty() && !foreign.is_empty() && (all_ports || *name == RouteName::Port(80)) {
+    let all_ports = place.port().is_none();
+    if ports.is_empty() && !foreign.is_empty() && (all_ports || *place.name == RouteName::Port(80)) {
         ports.insert(80, Vec::new());
     }
     for (port, members) in ports {
-        let (routes, origins) = routes(view, vs, port, &BTreeSet::from([MESH_GATEWAY.to_string()]), false);
+        let routes = rows.of_rule(RoutesInputs::new(view, vs, port));
         if routes.is_empty() {
             // Nothing of the rule is for this client: its services go without it.
             continue;
         }
+        let from: Vec<ObjectRef> = origins(vs).collect();
         for host in &foreign {
             let domains = vec![host.to_string()];
-            out.push(Candidate { name: (*host).clone(), port, domains, routes: routes.clone(), origins: origins.clone() });
+            out.push(Candidate { name: (*host).clone(), port, domains, routes: routes.clone(), origins: from.clone() });
         }
         for service in members {
             let domains = domains::of_service(view, service, all_ports.then_some(port));
-            let mut origins = origins.clone();
+            let mut origins = from.clone();
             origins.push(service.origin.clone());
             out.push(Candidate { name: service.key.hostname.clone(), port, domains, routes: routes.clone(), origins });
         }
     }
+    out
 }
 
-/// The routes of a rule, with the objects that they come from.
+/// The virtual hosts of a service without a rule, one for each of its ports.
+pub fn of_service(view: &View<'_>, place: &Place<'_>, service: &Arc<Service>, rows: &mut RouteRows) -> Vec<Candidate> {
+    let (service, ports) = place.service(view, &service.key.hostname).unwrap_or((service, Vec::new()));
+    ports.into_iter().filter_map(|port| default(view, place, service, port, rows)).collect()
+}
+
+fn default(view: &View<'_>, place: &Place<'_>, service: &Arc<Service>, port: PortNumber, rows: &mut RouteRows) -> Option<Candidate> {
+    let target = destination::concrete(view, &service.key.hostname)?;
+    let rule = view.destination_rule(target);
+    let hash = rule.and_then(|rule| destination::consistent_hash(rule, port, ""));
+    let routes = rows.of_service(&target.key.hostname, port, &view.snapshot.mesh, hash);
+    let mut origins = vec![service.origin.clone()];
+    origins.extend(rule.into_iter().flat_map(|rule| rule.origins.iter().cloned()));
+    let domains = domains::of_service(view, service, place.port().is_none().then_some(port));
+    Some(Candidate { name: service.key.hostname.clone(), port, domains, routes, origins })
+}
+
+/// The routes of a rule for a gateway, with the objects that they come from.
 pub fn routes(
     view: &View<'_>,
     vs: &VirtualService,
@@ -203,107 +192,101 @@ pub fn routes(
         semantics: RouteSemantics::VirtualService,
         listener_port: port,
         tls,
-        client: RouteClient { labels: &view.class.labels, namespace: view.class.namespace.as_str() },
+        client: client(view, vs),
         gateways,
         destinations: &destinations,
         defaults: &defaults,
     };
     let (routes, _) = route::http_routes(&inputs);
-    let origins = std::iter::once(&vs.origin).chain(&vs.delegates).cloned().collect();
-    (routes, origins)
+    (routes, origins(vs).collect())
 }
 
-fn defaults(view: &View<'_>) -> RouteDefaults {
+/// The object itself, and those that it delegates to.
+fn origins(vs: &VirtualService) -> impl Iterator<Item = ObjectRef> {
+    std::iter::once(&vs.origin).chain(&vs.delegates).cloned()
+}
+
+/// The client, as far as any match of the rule asks who it is: clients of all namespaces share the routes of a rule that
+/// does not.
+pub fn client<'a>(view: &View<'a>, vs: &VirtualService) -> RouteClient<'a> {
+    static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
+    let mut matches = vs.spec.http.iter().flat_map(|http| &http.matches);
+    let asks = matches.any(|request| !request.source_labels.is_empty() || !request.source_namespace.is_empty());
+    if asks {
+        RouteClient { labels: &view.class.labels, namespace: view.class.namespace.as_str() }
+    } else {
+        RouteClient { labels: &NO_LABELS, namespace: "" }
+    }
+}
+
+/// What the mesh's settings say about routes.
+pub fn defaults(view: &View<'_>) -> RouteDefaults {
     let mesh = &view.snapshot.mesh;
     RouteDefaults { retries: mesh.default_http_retry_policy.clone(), inbound_retries: mesh.default_inbound_http_retry_policy.clone() }
 }
 
-/// A service without a rule.
-fn of_service(view: &View<'_>, service: &Arc<Service>, port: PortNumber, all_ports: bool) -> Option<Candidate> {
-    let target = destination::concrete(view, &service.key.hostname)?;
-    let rule = view.destination_rule(target);
-    let hash = rule.and_then(|rule| destination::consistent_hash(rule, port, ""));
-    let retries = view.snapshot.mesh.default_http_retry_policy.as_ref();
-    let route = route::default_route(&DefaultRouteInputs { hostname: target.key.hostname.as_str(), port, retries, hash: hash.as_ref() });
-    let mut origins = vec![service.origin.clone()];
-    origins.extend(rule.into_iter().flat_map(|rule| rule.origins.iter().cloned()));
-    let domains = domains::of_service(view, service, all_ports.then_some(port));
-    Some(Candidate { name: service.key.hostname.clone(), port, domains, routes: vec![route], origins })
-}
-
-/// The virtual hosts, of which the first of a name counts. A domain belongs to the first that claims it: Envoy would refuse
-/// the whole configuration if two did. An exact name of a service goes before the short form of another. Where all ports
-/// are served, a name without a port means port 80.
-fn virtual_hosts(candidates: Vec<Candidate>, all_ports: bool, origins: &mut BTreeSet<ObjectRef>) -> Vec<VirtualHostInputs> {
-    let mut names = BTreeSet::new();
-    let exact: BTreeSet<String> = candidates.iter().map(|candidate| candidate.name.to_string()).collect();
-    let mut taken = BTreeSet::new();
-    let mut out = Vec::new();
-    for candidate in candidates {
-        let own = candidate.name.to_string();
-        if names.contains(&(own.clone(), candidate.port)) {
-            continue;
-        }
-        let free = |domain: &String| {
-            (*domain == own || !exact.contains(domain))
-                && (!all_ports || candidate.port == 80 || has_port(domain))
-                && taken.insert(domain.to_lowercase())
-        };
-        let domains: Vec<String> = candidate.domains.into_iter().filter(free).collect();
-        if domains.is_empty() {
-            continue;
-        }
-        names.insert((own.clone(), candidate.port));
-        origins.extend(candidate.origins);
-        out.push(VirtualHostInputs { host: own, port: candidate.port, domains, routes: candidate.routes, https_redirect: false });
-    }
-    out
-}
-
-fn has_port(domain: &str) -> bool {
-    domain.rsplit_once(':').is_some_and(|(_, port)| port.parse::<PortNumber>().is_ok())
-}
-
-/// What happens to requests for unknown hosts.
-fn catch_all(view: &View<'_>) -> xds_api::envoy::config::route::v3::VirtualHost {
-    let Scope::Sidecar(scope) = view.scope else { return route::block_all() };
-    match &scope.outbound_policy {
-        OutboundPolicy::AllowAny => route::allow_any(route::names::PASSTHROUGH_CLUSTER),
-        OutboundPolicy::AllowAnyDynamicDns => route::allow_any_dynamic_dns(),
-        OutboundPolicy::RegistryOnly => route::block_all(),
-        OutboundPolicy::EgressProxy(proxy) => {
-            let port = proxy.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok()).unwrap_or_default();
-            let host = Hostname::resolve(&proxy.host, view.class.namespace.as_str(), view.snapshot.domain.as_str());
-            route::allow_any(&route::names::outbound_cluster(port, &proxy.subset, host.as_str()))
-        }
-    }
-}
-
-/// Which route configurations the class's listeners refer to, each with its listener.
-pub fn names<'a>(view: &View<'_>, egress: &'a [EgressListener]) -> BTreeMap<RouteName, &'a EgressListener> {
+/// Which route configurations the class's listeners refer to, each with the number of its listener.
+pub fn names(view: &View<'_>, egress: &[EgressListener]) -> BTreeMap<RouteName, usize> {
     let mut out = BTreeMap::new();
-    for listener in egress {
+    for (index, listener) in egress.iter().enumerate() {
         if let Some(port) = &listener.port {
             if Protocol::parse(&port.protocol).is_http() {
-                out.entry(of_listener(listener, PortNumber::try_from(port.number).unwrap_or_default())).or_insert(listener);
+                out.entry(of_listener(listener, PortNumber::try_from(port.number).unwrap_or_default())).or_insert(index);
             }
             continue;
         }
         if outbound::http_proxy_port(view).is_some() {
-            out.entry(RouteName::HttpProxy).or_insert(listener);
+            out.entry(RouteName::HttpProxy).or_insert(index);
         }
         let services = listener.services.iter().filter(|service| !matches!(service.resolution, Resolution::Alias(_)));
         for (service, port) in services.flat_map(|service| service.ports.iter().map(move |port| (service, port))) {
             if port.protocol.is_http() {
-                out.entry(RouteName::Port(port.number)).or_insert(listener);
+                out.entry(RouteName::Port(port.number)).or_insert(index);
             } else if port.protocol.is_unsupported() {
                 for (bind, _) in outbound::binds(view, listener, service, port) {
-                    out.entry(outbound::sniffed_route(view, &bind, service, port)).or_insert(listener);
+                    out.entry(outbound::sniffed_route(view, &bind, service, port)).or_insert(index);
                 }
             }
         }
     }
     out
+}
+
+/// Where the virtual hosts of a service may stand behind a listener, should these route configurations exist.
+pub fn places(listener: &EgressListener, service: &Service, found: &mut dyn FnMut(RouteName)) {
+    if matches!(service.resolution, Resolution::Alias(_)) {
+        return;
+    }
+    if let Some(port) = &listener.port {
+        found(of_listener(listener, PortNumber::try_from(port.number).unwrap_or_default()));
+        return;
+    }
+    for port in &service.ports {
+        if port.protocol.is_unsupported() {
+            found(RouteName::Service(service.key.hostname.clone(), port.number));
+        }
+        if port.protocol.is_unsupported() || port.protocol.is_http() {
+            found(RouteName::Port(port.number));
+        }
+    }
+    found(RouteName::HttpProxy);
+}
+
+/// Where the virtual hosts of a rule may stand: where its services do, and those of other hosts on port 80.
+pub fn places_of_rule(view: &View<'_>, listener: &EgressListener, vs: &VirtualService, out: &mut BTreeSet<RouteName>) {
+    for host in &vs.hosts {
+        let mut add = |service: &Service| places(listener, service, &mut |name| out.extend([name]));
+        if host.is_wildcard() {
+            listener.by_host.iter().filter(|(name, _)| host.matches(name)).for_each(|(_, service)| add(service));
+        } else {
+            view.reads.record(host);
+            listener.by_host.get(host).into_iter().for_each(|service| add(service));
+        }
+    }
+    match &listener.port {
+        Some(port) => out.extend([of_listener(listener, PortNumber::try_from(port.number).unwrap_or_default())]),
+        None => out.extend([RouteName::Port(80), RouteName::HttpProxy]),
+    }
 }
 
 /// The route configuration of a Sidecar's listener with a port of its own, or on a Unix socket.
