@@ -2,6 +2,7 @@
 
 use base::{ClusterId, Diagnostic, Namespace};
 use istio_api::mesh::{MeshConfig, MeshNetworks};
+use istio_api::security::request_authentication::JwtRule;
 use istio_api::{AnyObject, Kind};
 use std::sync::Arc;
 
@@ -32,6 +33,13 @@ pub enum Change {
     Mesh(Arc<MeshConfig>),
     /// The networks were replaced.
     Networks(Arc<MeshNetworks>),
+    /// The keys of an issuer of tokens were fetched, or have become too old to be trusted.
+    Jwks {
+        /// Where they are from.
+        source: JwksSource,
+        /// The JSON Web Key Set; `None` refuses all tokens of the issuer.
+        keys: Option<Arc<str>>,
+    },
     /// Everything that is wrong with one source of text (a file), replacing what was said of it before.
     Findings {
         /// The file, as diagnostics name it.
@@ -41,4 +49,24 @@ pub enum Change {
     },
     /// The source has sent everything that existed when it started.
     Synced,
+}
+
+/// Where the keys of an issuer of tokens are, if a RequestAuthentication does not hold them itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum JwksSource {
+    /// `jwksUri`
+    Uri(Arc<str>),
+    /// The issuer tells by OpenID Connect discovery.
+    Discovery(Arc<str>),
+}
+
+impl JwksSource {
+    /// Where the keys of a rule are; `None` if the rule holds them.
+    pub fn of(rule: &JwtRule) -> Option<Self> {
+        match (rule.jwks.is_empty(), rule.jwks_uri.is_empty()) {
+            (false, _) => None,
+            (true, false) => Some(Self::Uri(Arc::from(rule.jwks_uri.as_str()))),
+            (true, true) => Some(Self::Discovery(Arc::from(rule.issuer.as_str()))),
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! Read first: `route/mod.rs`, whose modules have one concern each; the other folders are built alike.
 
 pub mod access_log;
+pub mod authz;
 pub mod cluster;
 pub mod endpoint;
 pub mod filter;

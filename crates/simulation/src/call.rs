@@ -64,6 +64,10 @@ pub struct Call {
     pub authority: String,
     /// With the query.
     pub path: String,
+    /// The identity in the client's certificate, `spiffe://…`; empty for none.
+    pub principal: String,
+    /// Seconds since the epoch, for the expiry of tokens; without it none expires.
+    pub now: Option<u64>,
     /// Other headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
 }
@@ -83,6 +87,8 @@ impl Default for Call {
             method: "GET".to_owned(),
             authority: String::new(),
             path: "/".to_owned(),
+            principal: String::new(),
+            now: None,
             headers: BTreeMap::new(),
         }
     }

@@ -7,11 +7,16 @@
 //! Read first: `simulate.rs`, the way of a call from top to bottom.
 
 mod action;
+mod admission;
 mod call;
 mod filter_chain;
 mod header_match;
+mod jwt;
 mod listener;
+mod metadata;
 mod outcome;
+mod path;
+mod rbac;
 mod resources;
 mod route_match;
 mod simulate;

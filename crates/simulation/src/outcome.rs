@@ -15,6 +15,10 @@ pub struct Outcome {
     pub virtual_host: String,
     /// The name of the route.
     pub route: String,
+    /// The policy that let it in or refused it, `none` if it was refused because none let it in; empty without rules.
+    pub policy: String,
+    /// The clusters of external authorizers that are asked; they are taken to agree.
+    pub asks: Vec<String>,
     /// Where it ends.
     pub end: End,
 }
@@ -74,6 +78,8 @@ pub enum Failure {
     Tls,
     /// The bytes are not HTTP, and the chain wants HTTP.
     NotHttp,
+    /// A rule refuses the connection.
+    Denied,
     /// The chain names a route configuration that does not exist; Envoy answers 404.
     NoRouteConfiguration,
     /// No virtual host has that host; Envoy answers 404.
@@ -92,6 +98,7 @@ impl fmt::Display for Failure {
             Self::SeveralFilterChains => "several filter chains",
             Self::Tls => "TLS does not fit",
             Self::NotHttp => "not HTTP",
+            Self::Denied => "denied",
             Self::NoRouteConfiguration => "no route configuration",
             Self::NoVirtualHost => "no virtual host",
             Self::NoRoute => "no route",
@@ -127,6 +134,7 @@ impl fmt::Display for Outcome {
             ("routes", &self.route_configuration),
             ("virtual host", &self.virtual_host),
             ("route", &self.route),
+            ("policy", &self.policy),
         ];
         let steps: Vec<String> = steps.iter().filter(|(_, name)| !name.is_empty()).map(|(step, name)| format!("{step} {name}")).collect();
         if steps.is_empty() { Ok(()) } else { write!(f, " [{}]", steps.join(", ")) }

@@ -1,20 +1,19 @@
 //! Which route of a virtual host is taken: the first that matches.
 
-use crate::{call::Call, header_match, text_match};
+use crate::{call::Call, header_match, metadata::Metadata, text_match};
 use xds_api::envoy::config::route::v3::{Route, RouteMatch, route_match::PathSpecifier};
 
 /// The first route that matches. Fractions of runtime are taken as met.
-pub fn choose<'a>(routes: &'a [Route], call: &Call) -> Option<&'a Route> {
-    routes.iter().find(|route| route.r#match.as_ref().is_some_and(|wanted| matches(wanted, call)))
+pub fn choose<'a>(routes: &'a [Route], call: &Call, metadata: &Metadata) -> Option<&'a Route> {
+    routes.iter().find(|route| route.r#match.as_ref().is_some_and(|wanted| matches(wanted, call, metadata)))
 }
 
-fn matches(wanted: &RouteMatch, call: &Call) -> bool {
+fn matches(wanted: &RouteMatch, call: &Call, metadata: &Metadata) -> bool {
     path(wanted, call)
         && wanted.headers.iter().all(|matcher| header_match::header(matcher, call))
         && wanted.query_parameters.iter().all(|matcher| header_match::query_parameter(matcher, call))
         && wanted.grpc.is_none_or(|_| call.header("content-type").is_some_and(|kind| kind.starts_with("application/grpc")))
-        // No filter of the simulation writes metadata.
-        && wanted.dynamic_metadata.is_empty()
+        && wanted.dynamic_metadata.iter().all(|matcher| metadata.matches(matcher))
 }
 
 fn path(wanted: &RouteMatch, call: &Call) -> bool {

@@ -1,10 +1,12 @@
 //! The way of a call, from the listener to its end.
 
 use crate::{
-    action,
+    action, admission,
+    admission::Admitted,
     call::{Call, Protocol, Security},
     filter_chain, listener,
     outcome::{End, Failure, Forwarded, Outcome},
+    path,
     resources::Resources,
     route_match, virtual_host,
 };
@@ -45,9 +47,17 @@ fn follow(resources: &Resources, call: &Call, outcome: &mut Outcome) -> Result<E
             if call.protocol == Protocol::Tcp || (call.security != Security::Plaintext && !decrypted) {
                 return Err(Failure::NotHttp);
             }
-            http(resources, &manager, call, outcome)
+            admission::connection(chain, call, decrypted, outcome)?;
+            let call = Call { path: path::normalized(&manager, &call.path), ..call.clone() };
+            match admission::request(&manager, &call, decrypted, outcome) {
+                Ok(admitted) => http(resources, &manager, &admitted, outcome),
+                Err(answer) => Ok(answer),
+            }
         }
-        Some(Terminal::Tcp(proxy)) => tcp(&proxy),
+        Some(Terminal::Tcp(proxy)) => {
+            admission::connection(chain, call, decrypted, outcome)?;
+            tcp(&proxy)
+        }
         None => Err(Failure::NotSimulated),
     }
 }
@@ -98,7 +108,8 @@ fn tcp(proxy: &TcpProxy) -> Result<End, Failure> {
     Ok(End::Forwarded(Forwarded { clusters, ..Forwarded::default() }))
 }
 
-fn http(resources: &Resources, manager: &HttpConnectionManager, call: &Call, outcome: &mut Outcome) -> Result<End, Failure> {
+fn http(resources: &Resources, manager: &HttpConnectionManager, admitted: &Admitted, outcome: &mut Outcome) -> Result<End, Failure> {
+    let call = &admitted.call;
     let routes: Cow<'_, RouteConfiguration> = match &manager.route_specifier {
         Some(RouteSpecifier::Rds(rds)) => {
             outcome.route_configuration = rds.route_config_name.clone();
@@ -113,7 +124,7 @@ fn http(resources: &Resources, manager: &HttpConnectionManager, call: &Call, out
     if call.security == Security::Plaintext && host.require_tls == i32::from(TlsRequirementType::All) {
         return Ok(End::Redirect { status: 301, location: format!("https://{}{}", call.authority, call.path) });
     }
-    let route = route_match::choose(&host.routes, call).ok_or(Failure::NoRoute)?;
+    let route = route_match::choose(&host.routes, call, &admitted.metadata).ok_or(Failure::NoRoute)?;
     outcome.route = route.name.clone();
     Ok(action::end(route, call))
 }

@@ -193,6 +193,8 @@ impl CallFile {
             authority,
             path: target.path,
             headers,
+            principal: self.identity.clone().unwrap_or_default(),
+            ..Call::default()
         })
     }
 }

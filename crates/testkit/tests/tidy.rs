@@ -15,7 +15,7 @@ const LEVELS: &[(u8, &[&str])] = &[
     (1, &["istio-api", "xds-wire", "incremental"]),
     (2, &["validation", "envoy", "ads", "simulation", "ca"]),
     (3, &["config", "inject", "manifests"]),
-    (4, &["registry", "kube-source", "webhook"]),
+    (4, &["registry", "jwks", "kube-source", "webhook"]),
     (5, &["gateway-api"]),
     (6, &["model"]),
     (7, &["xds", "analysis"]),

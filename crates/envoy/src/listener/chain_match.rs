@@ -54,6 +54,6 @@ pub(super) fn destination(server_names: &[String], subnets: &[Cidr]) -> Option<F
 }
 
 /// The address is left as the user wrote it: Envoy masks it.
-fn cidr_range(cidr: &Cidr) -> CidrRange {
+pub(crate) fn cidr_range(cidr: &Cidr) -> CidrRange {
     CidrRange { address_prefix: cidr.0.addr().to_string(), prefix_len: Some(u32::from(cidr.0.prefix_len()).into()) }
 }

@@ -9,7 +9,7 @@ use super::virtual_outbound::to_cluster;
 use super::{chain_match, names};
 use crate::cluster::{BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER};
 use crate::filter::listener::{original_dst::original_dst, original_src::original_src};
-use crate::filter::network::tcp_proxy::TcpDestinations;
+use crate::filter::network::tcp_proxy::{TcpDestinations, TcpOptions};
 use base::PortNumber;
 use std::collections::{BTreeMap, BTreeSet};
 use xds_api::envoy::config::core::v3::TrafficDirection;
@@ -74,10 +74,12 @@ pub fn virtual_inbound(inputs: &VirtualInboundInputs<'_>) -> Listener {
 }
 
 fn black_hole(inputs: &VirtualInboundInputs<'_>) -> FilterChain {
+    // Nobody comes in, so nobody is asked for authorization.
+    let options = TcpOptions { filters: Vec::new(), ..inputs.options.tcp.clone() };
     FilterChain {
         name: names::VIRTUAL_INBOUND_BLACK_HOLE_CHAIN.to_owned(),
         filter_chain_match: Some(chain_match::port(inputs.bind.port())),
-        filters: to_cluster(BLACK_HOLE_CLUSTER, &inputs.options.tcp),
+        filters: to_cluster(BLACK_HOLE_CLUSTER, &options),
         ..FilterChain::default()
     }
 }

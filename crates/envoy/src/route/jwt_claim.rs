@@ -1,6 +1,7 @@
 //! Header matches whose key names a claim of the request's JWT (`@request.auth.claims…`), instead of a header.
 
 use super::matches::string_matcher;
+use crate::filter::http::jwt_authn::{NAME as JWT_FILTER, PAYLOAD};
 use istio_api::networking::virtual_service::StringMatch;
 use xds_api::envoy::r#type::matcher::v3::{
     ListMatcher, MetadataMatcher, OrMatcher, ValueMatcher, list_matcher,
@@ -9,14 +10,11 @@ use xds_api::envoy::r#type::matcher::v3::{
 };
 
 const KEY_PREFIX: &str = "@request.auth.claims";
-/// The namespace under which the JWT filter leaves the payload of a verified token, and the key within it.
-const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
-const PAYLOAD_KEY: &str = "payload";
 
 /// The matcher for a header key that names a claim; `None` for a header. The claim may be a text or a list of texts; no
 /// text to match asks for its presence.
 pub(super) fn claim_matcher(key: &str, wanted: &StringMatch, invert: bool) -> Option<MetadataMatcher> {
-    let segments = std::iter::once(PAYLOAD_KEY).chain(claim_path(key)?);
+    let segments = std::iter::once(PAYLOAD).chain(claim_path(key)?);
     let path = segments.map(|key| PathSegment { segment: Some(path_segment::Segment::Key(key.to_string())) }).collect();
     let pattern = match string_matcher(wanted) {
         None => MatchPattern::PresentMatch(true),
@@ -28,6 +26,11 @@ pub(super) fn claim_matcher(key: &str, wanted: &StringMatch, invert: bool) -> Op
         }
     };
     Some(MetadataMatcher { filter: JWT_FILTER.to_string(), path, value: Some(ValueMatcher { match_pattern: Some(pattern) }), invert })
+}
+
+/// Whether the key of a header match names a claim.
+pub fn is_claim(key: &str) -> bool {
+    claim_path(key).is_some()
 }
 
 /// The nested names in `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`; `None` for any other form.

@@ -2,8 +2,12 @@
 
 pub mod cors;
 pub mod dynamic_forward_proxy;
+pub mod ext_authz;
 pub mod fault;
 pub mod grpc_stats;
 pub mod grpc_web;
+pub mod jwt_authn;
 pub mod peer_metadata;
+pub mod rbac;
 pub mod router;
+pub mod upstream_alpn;

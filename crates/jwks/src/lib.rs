@@ -1,0 +1,48 @@
+//! The keys of those who issue tokens (JSON Web Key Sets), fetched before they are needed.
+//!
+//! In: the events of the sources. Out: the same events, and [`Change::Jwks`](config::Change::Jwks) for every issuer that a
+//! RequestAuthentication names; such an object waits until its keys were asked for once, so that no proxy refuses good tokens
+//! only because a policy is new.
+//! Never: a turn that waits for a network, a change where nothing has changed, or keys older than [`Options::lifetime`].
+//! Read first: `gate.rs`, the way of an event; then `issuer.rs`, the life of one issuer's keys.
+
+mod fetch;
+mod gate;
+mod issuer;
+mod key_set;
+mod metrics;
+mod transport;
+
+pub use fetch::FetchError;
+pub use gate::through;
+
+use base::Cidr;
+use std::{path::PathBuf, time::Duration};
+
+/// How keys are fetched.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often keys are asked for again (`PILOT_JWT_PUB_KEY_REFRESH_INTERVAL`).
+    pub refresh: Duration,
+    /// How long after a failure the next attempt comes; twice as long after each further one, up to a minute.
+    pub retry: Duration,
+    /// How long keys are good for while their issuer does not answer. After that its tokens are refused.
+    pub lifetime: Duration,
+    /// A file of certificates (PEM) to trust beside those of the system.
+    pub roots: Option<PathBuf>,
+    /// Addresses that are never asked (`BLOCKED_CIDRS_IN_JWKS_URIS`): whoever may write policies could make istiod reach
+    /// what they cannot.
+    pub blocked: Vec<Cidr>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(20 * 60),
+            retry: Duration::from_secs(1),
+            lifetime: Duration::from_secs(24 * 60 * 60),
+            roots: None,
+            blocked: Vec::new(),
+        }
+    }
+}
