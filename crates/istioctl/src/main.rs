@@ -4,6 +4,7 @@
 //! Never: rules of its own; each command is one file, which joins the crates that know. Configuration of proxies is read as
 //! JSON, so that a dump of any version of Envoy will do.
 
+mod analyze;
 mod http;
 mod istiod;
 mod json;
@@ -29,6 +30,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Analyze(analyze::Arguments),
     ProxyConfig(proxy_config::Arguments),
     ProxyStatus(proxy_status::Arguments),
     Validate(validate::Arguments),
@@ -38,6 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let CommandLine { istiod, command } = CommandLine::parse();
     let result = match command {
+        Command::Analyze(arguments) => analyze::run(&arguments, &istiod),
         Command::ProxyConfig(arguments) => proxy_config::run(&arguments, &istiod),
         Command::ProxyStatus(arguments) => proxy_status::run(&arguments, &istiod),
         Command::Validate(arguments) => validate::run(&arguments),
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error}");
-            ExitCode::FAILURE
+            if error.is::<analyze::IssuesFound>() { ExitCode::from(analyze::IssuesFound::STATUS) } else { ExitCode::FAILURE }
         }
     }
 }

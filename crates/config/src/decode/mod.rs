@@ -15,6 +15,7 @@ mod suggest;
 mod tree;
 
 pub use identity::ObjectKey;
+pub use locate::line_of;
 pub use object::{Decoded, Item, decode, decode_json};
 pub use parse::{SyntaxError, parse};
 pub use schema::{Finding, UnknownFields, Walk};

@@ -21,6 +21,8 @@ pub struct Decoded {
     pub diagnostics: Vec<(usize, Diagnostic)>,
     /// It cannot be parsed, or not even be said which objects it names.
     pub broken: bool,
+    /// Objects of kinds that the control plane does not read, as they are written.
+    pub foreign: Vec<Node>,
 }
 
 /// An object that a document names.
@@ -40,6 +42,11 @@ impl Item {
     /// The line in the document of the field with this path.
     pub fn line_of(&self, field: &str) -> usize {
         line_of(&self.node, field)
+    }
+
+    /// The object as it is written.
+    pub fn written(&self) -> &Node {
+        &self.node
     }
 }
 
@@ -97,6 +104,7 @@ impl Decoded {
             Identity::Known(kind) => kind,
             Identity::Foreign => {
                 tracing::debug!(kind = node.get("kind").and_then(Node::as_str), "skipped: the kind is none that the control plane reads");
+                self.foreign.push(node);
                 return;
             }
             Identity::Unknown(code, field, message) => {

@@ -1,0 +1,4 @@
+//! Deployments.
+
+pub mod services;
+pub mod user;

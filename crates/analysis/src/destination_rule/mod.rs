@@ -1,0 +1,4 @@
+//! DestinationRules with what they are about.
+
+pub mod ca_certificates;
+pub mod subsets;

@@ -1,0 +1,38 @@
+//! Where analyzers put what they find.
+
+use crate::code::Code;
+use base::{Diagnostic, ObjectRef};
+
+/// The findings of a run.
+#[derive(Default)]
+pub(crate) struct Report {
+    /// In the order in which they were found.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Adds a finding about `field` of `object`; an empty field means all of it.
+    pub fn add(&mut self, code: Code, object: ObjectRef, field: impl Into<String>, message: impl Into<String>) {
+        let diagnostic = Diagnostic::error(code.code, Some(object), field, message);
+        self.diagnostics.push(Diagnostic { level: code.level, ..diagnostic });
+    }
+
+    /// A reference that leads nowhere (`IST0101`), in Istio's words.
+    pub fn not_found(&mut self, object: ObjectRef, field: impl Into<String>, what: &str, name: &str) {
+        self.add(crate::code::REFERENCED_RESOURCE_NOT_FOUND, object, field, format!("Referenced {what} not found: {name:?}"));
+    }
+}
+
+/// `namespace/name`, or the name alone without a namespace: Istio's short form of an object.
+pub(crate) fn full_name(object: &ObjectRef) -> String {
+    match object.namespace.as_str() {
+        "" => object.name.to_string(),
+        namespace => format!("{namespace}/{}", object.name),
+    }
+}
+
+/// A list as Go prints it: `[a b]`.
+pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    format!("[{}]", items.join(" "))
+}

@@ -1,0 +1,4 @@
+//! Services.
+
+pub mod clusters;
+pub mod port_names;

@@ -1,0 +1,4 @@
+//! ServiceEntries.
+
+pub mod addresses;
+pub mod protocols;
