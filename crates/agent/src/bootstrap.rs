@@ -16,11 +16,18 @@ pub fn bootstrap(settings: &Settings) -> Value {
         "layered_runtime": { "layers": [
             { "name": "global config", "static_layer": {
                 "re2.max_program_size.error_level": "32768",
-                "overload.global_downstream_max_connections": "2147483647",
                 "envoy.reloadable_features.http_reject_path_with_fragment": "false",
             } },
             { "name": "admin", "admin_layer": {} },
         ] },
+        // Envoy wants a limit, or warns; the node's own limits are what counts.
+        "overload_manager": { "resource_monitors": [{
+            "name": "envoy.resource_monitors.global_downstream_max_connections",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                "max_active_downstream_connections": 2_147_483_647,
+            },
+        }] },
         "stats_config": { "use_all_default_tags": false, "stats_tags": stats_tags() },
         "dynamic_resources": {
             "lds_config": { "ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3" },

@@ -62,9 +62,9 @@ impl Request {
             return Err(CertificateError::Incomplete(chain.len()));
         };
         let leaf = certificates.first().map(String::as_str).unwrap_or_default();
-        let (not_before, not_after) = validity(leaf)?;
+        let not_after = end_of_validity(leaf)?;
         let chain_pem: String = certificates.iter().map(|pem| with_newline(pem)).collect();
-        Ok(Certificate { chain_pem, key_pem: self.key_pem, roots_pem: with_newline(roots), not_before, not_after })
+        Ok(Certificate { chain_pem, key_pem: self.key_pem, roots_pem: with_newline(roots), received: SystemTime::now(), not_after })
     }
 }
 
@@ -77,8 +77,8 @@ pub struct Certificate {
     pub key_pem: String,
     /// The roots, PEM.
     pub roots_pem: String,
-    /// Start of validity (back-dated by istiod against clocks that differ).
-    pub not_before: SystemTime,
+    /// When it came. Its own start is back-dated by istiod, against clocks that differ, and says nothing about its age.
+    pub received: SystemTime,
     /// End of validity.
     pub not_after: SystemTime,
 }
@@ -86,8 +86,8 @@ pub struct Certificate {
 impl Certificate {
     /// When to ask for the next one, seen from `now`: when only `grace` of the remaining lifetime is left. Zero if it is late.
     pub fn renew_in(&self, now: SystemTime, grace: f64) -> Duration {
-        let lifetime = self.not_after.duration_since(self.not_before).unwrap_or_default();
-        let renew_at = self.not_after.checked_sub(lifetime.mul_f64(grace.clamp(0.0, 1.0))).unwrap_or(self.not_before);
+        let lifetime = self.not_after.duration_since(self.received).unwrap_or_default();
+        let renew_at = self.not_after.checked_sub(lifetime.mul_f64(grace.clamp(0.0, 1.0))).unwrap_or(self.received);
         renew_at.duration_since(now).unwrap_or_default()
     }
 }
@@ -95,17 +95,16 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").field("not_before", &self.not_before).field("not_after", &self.not_after).finish_non_exhaustive()
+        f.debug_struct("Certificate").field("received", &self.received).field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
 
-fn validity(pem: &str) -> Result<(SystemTime, SystemTime), CertificateError> {
+fn end_of_validity(pem: &str) -> Result<SystemTime, CertificateError> {
     let unreadable = |what: String| CertificateError::Unreadable(what);
     let (block, _) = Pem::read(std::io::Cursor::new(pem)).map_err(|error| unreadable(error.to_string()))?;
     let certificate = block.parse_x509().map_err(|error| unreadable(error.to_string()))?;
-    let validity = certificate.validity();
-    let at = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    Ok((at(validity.not_before.timestamp()), at(validity.not_after.timestamp())))
+    let seconds = certificate.validity().not_after.timestamp();
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
 /// Parts are written one after another; Envoy reads no PEM block that begins in the middle of a line.
@@ -124,7 +123,7 @@ mod tests {
             chain_pem: String::new(),
             key_pem: "secret".into(),
             roots_pem: String::new(),
-            not_before: start,
+            received: start,
             not_after: start + Duration::from_secs(100),
         };
         assert_eq!(certificate.renew_in(start, 0.5), Duration::from_secs(50));
