@@ -23,6 +23,14 @@ pub struct CertificateRequest {
     pub metadata: Option<Struct>,
 }
 
+/// What PCDS carries of `istio.mesh.v1alpha1.ProxyConfig`: the roots that agents hand to their Envoys.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ProxyConfig {
+    /// One root each, PEM.
+    #[prost(string, repeated, tag = "34")]
+    pub ca_certificates_pem: Vec<String>,
+}
+
 /// `IstioCertificateResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CertificateResponse {

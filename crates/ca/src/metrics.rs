@@ -17,6 +17,10 @@ pub struct Metrics {
     pub csr_sign_errors: IntCounterVec,
     /// Connections of the secured port.
     pub connections: IntGauge,
+    /// How far a rotation of the root is: 0 there is none, 1 roots are distributed, 2 the new one signs.
+    pub rotation_phase: IntGauge,
+    /// Proxies that hold it up.
+    pub rotation_waiting: IntGauge,
     authentication_failures: IntCounter,
     refusals: IntCounterVec,
     tokens: IntCounterVec,
@@ -45,6 +49,17 @@ impl Metrics {
                 IntCounterVec::new(Opts::new("citadel_server_csr_sign_err_count", "CSRs that could not be signed."), &["error"]),
             )?,
             connections: registered(registry, IntGauge::new("istiod_secured_connections", "Open connections of the secured gRPC port."))?,
+            rotation_phase: registered(
+                registry,
+                IntGauge::new(
+                    "istiod_root_rotation_phase",
+                    "How far a rotation of the root is: 0 none, 1 roots are distributed, 2 the new one signs.",
+                ),
+            )?,
+            rotation_waiting: registered(
+                registry,
+                IntGauge::new("istiod_root_rotation_waiting", "Proxies and replicas that a rotation waits for."),
+            )?,
             authentication_failures: counter(
                 registry,
                 "citadel_server_authentication_failure_count",

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     authority::{Authority, AuthorityError},
-    root::{RootStore, Saved, StoreError},
+    root::{RootData, RootStore, Saved, StoreError},
     settings::TrustDomains,
     signer::{Bundle, seconds},
 };
@@ -119,10 +119,11 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Goes on from what is stored, or settles on `generation` if nothing is.
+    /// Goes on from what is stored, or settles on `generation` if nothing is. A stored root that no rotation of ours has
+    /// left is only used if it is that generation: beside a plugged-in CA it may be one that nobody trusts any more.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read or written, or what it holds not be used.
     pub async fn start(
         authority: Arc<Authority>,
         store: Option<Arc<dyn RootStore>>,
@@ -130,16 +131,32 @@ impl Rotation {
         generation: Generation,
         now: SystemTime,
     ) -> Result<Self, RotationError> {
-        let state = State::settled(generation.clone(), seconds(now));
+        let stored = Generation { material: generation.material.stored(), trust_domain: generation.trust_domain.clone() };
+        let state = State::settled(stored, seconds(now));
         let mut rotation =
             Self { authority, store, settings, state, version: None, aliases: Vec::new(), applied: None, crl: None, hold_ups: Vec::new() };
         rotation.crl = generation.material.crl.clone();
-        rotation.load(&generation.trust_domain).await?;
-        if rotation.version.is_none() {
-            rotation.save().await?;
+        let found = match &rotation.store {
+            Some(store) => store.load().await?,
+            None => None,
+        };
+        rotation.version = found.as_ref().map(|stored| stored.version.clone());
+        match found.filter(|stored| State::is_noted(&stored.data)) {
+            Some(stored) => rotation.state = read(&stored.data, &generation.trust_domain)?,
+            None => drop(rotation.save().await?),
         }
         rotation.apply(now)?;
         Ok(rotation)
+    }
+
+    /// The generation that it leads to, or has settled on.
+    pub fn target(&self) -> &Generation {
+        self.state.target()
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> Phase {
+        self.state.phase
     }
 
     /// One look at everything; takes at most one step. `wanted` is the generation that files and mesh configuration ask
@@ -151,7 +168,7 @@ impl Rotation {
         &mut self,
         wanted: Option<&Generation>,
         aliases: &[String],
-        proxies: &[ConnectedProxy],
+        proxies: impl FnOnce() -> Vec<ConnectedProxy>,
         now: SystemTime,
     ) -> Result<(), RotationError> {
         let trust_domain = self.state.old.trust_domain.clone();
@@ -162,10 +179,11 @@ impl Rotation {
             self.aim(wanted, now).await?;
         }
         self.apply(now)?;
-        self.hold_ups = self.waiting_for(proxies, now)?;
         if self.state.phase == Phase::Settled {
+            self.hold_ups.clear();
             return Ok(());
         }
+        self.hold_ups = self.waiting_for(&proxies(), now)?;
         let own_ready = self.hold_ups.is_empty();
         let others_ready = self.report(own_ready, now).await?;
         let rested = seconds(now) >= self.state.since.saturating_add(whole(self.settings.least_phase));
@@ -264,7 +282,8 @@ impl Rotation {
             Phase::Settled => return Ok(()),
             Phase::Distributing => {
                 let longest = whole(self.authority.settings().max_workload_ttl);
-                next.old_expires = seconds(now).saturating_add(longest);
+                // No leaf outlives what has signed it.
+                next.old_expires = seconds(now).saturating_add(longest).min(self.authority.signer().expires);
                 next.enter(Phase::Signing, seconds(now));
                 tracing::info!("the new generation signs");
             }
@@ -287,6 +306,8 @@ impl Rotation {
         let same_domain = old.trust_domain == new.trust_domain;
         let reason = |proxy: &ConnectedProxy| match self.state.phase {
             Phase::Settled => None,
+            // The old one can sign nothing any more: to wait would cut off everybody.
+            Phase::Distributing if self.authority.signer().expires <= seconds(now) => None,
             Phase::Distributing => {
                 if !same_domain && !proxy.settled {
                     return Some("it has not accepted the configuration with both trust domains");
@@ -383,12 +404,9 @@ impl Rotation {
         if self.version.as_ref() == Some(&stored.version) {
             return Ok(());
         }
-        if let Some(state) = State::read(&stored.data, trust_domain) {
-            self.state = state;
-            self.version = Some(stored.version);
-            return Ok(());
-        }
-        Err(StoreError("rotation.json is damaged; remove that key to keep the root without a rotation".to_owned()).into())
+        self.state = read(&stored.data, trust_domain)?;
+        self.version = Some(stored.version);
+        Ok(())
     }
 
     /// Makes the authority sign and accept what the state says.
@@ -406,7 +424,7 @@ impl Rotation {
             self.authority.replace(signer);
         }
         let domains = self.domains();
-        if self.authority.trust_domains().is_some_and(|current| *current != domains) {
+        if self.authority.trust_domains().as_deref() != Some(&domains) {
             self.authority.set_trust_domains(domains);
         }
         self.applied = Some(applied);
@@ -421,6 +439,11 @@ impl Rotation {
             None => Ok(old),
         }
     }
+}
+
+fn read(data: &RootData, trust_domain: &str) -> Result<State, StoreError> {
+    let damaged = || StoreError("rotation.json is damaged; remove that key to keep the root without a rotation".to_owned());
+    State::read(data, trust_domain).ok_or_else(damaged)
 }
 
 fn whole(duration: Duration) -> i64 {

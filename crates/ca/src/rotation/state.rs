@@ -81,6 +81,11 @@ impl State {
         Some(Self { phase, since: note.since, old, new, old_expires: note.old_expires, reports: note.reports })
     }
 
+    /// Whether [`State::write`] has written it.
+    pub fn is_noted(data: &RootData) -> bool {
+        data.0.contains_key(NOTE)
+    }
+
     /// What is stored of it.
     pub fn write(&self) -> RootData {
         let mut data = RootData::of(self.old.material.clone());

@@ -11,7 +11,7 @@ use ca::{
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use prost::Message;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::{
     net::SocketAddr,
     sync::{
@@ -134,6 +134,20 @@ impl Mesh {
         let matching = metrics.filter(|metric| label.is_empty() || metric.get_label().iter().any(|pair| pair.value() == label));
         matching.map(|metric| metric.get_counter().get_value()).sum()
     }
+}
+
+/// An intermediate under a root, as an operator plugs it in.
+pub fn intermediate(root: &ca::KeyMaterial) -> ca::KeyMaterial {
+    let issuer = Issuer::from_ca_cert_pem(&root.certificate, KeyPair::from_pem(&root.key).unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "intermediate");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.not_after = (SystemTime::now() + 12 * HOUR).into();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    let chain = format!("{certificate}{}", root.certificate);
+    ca::KeyMaterial { certificate, key: key.serialize_pem(), chain, roots: root.certificate.clone(), crl: None }
 }
 
 /// A CSR that asks for nothing.
