@@ -7,6 +7,7 @@
 //! Read first: `model.rs`, the way of a turn; then `sidecar.rs` and `gateway.rs`.
 
 mod alias;
+mod authorization_policy;
 mod cluster_local;
 mod delegate;
 mod destination_rule;
@@ -14,19 +15,24 @@ mod diagnostics;
 mod gateway;
 mod model;
 mod peer_authentication;
+mod policy_attachment;
 mod proxy;
+mod request_authentication;
 mod sidecar;
 mod snapshot;
 mod virtual_service;
 
 pub use alias::Aliases;
+pub use authorization_policy::{WorkloadPolicies, is_dry_run};
 pub use cluster_local::ClusterLocal;
 pub use destination_rule::{DestinationRules, MergedRule};
 pub use diagnostics::all as diagnostics;
 pub use gateway::{GatewayPort, GatewayServer, MergedGateway};
 pub use model::Model;
 pub use peer_authentication::PeerAuthentications;
+pub use policy_attachment::{Attached, AttachedPolicies, PolicySubject};
 pub use proxy::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits};
+pub use request_authentication::issuers;
 pub use sidecar::{EgressListener, OutboundPolicy, SidecarScope, select_sidecar};
 pub use snapshot::Snapshot;
 pub use virtual_service::{MESH_GATEWAY, VirtualService, VirtualServices};
