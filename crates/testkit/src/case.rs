@@ -2,6 +2,7 @@
 
 use crate::{
     call::{CallFile, DirectionFile, GoesTo},
+    load::Step,
     projection::Print,
 };
 use anyhow::{Context, Result};
@@ -26,6 +27,8 @@ pub struct Case {
     pub file: CaseFile,
     /// `calls.yaml`; empty if there is none.
     pub calls: Vec<CallFile>,
+    /// `load.yaml`; empty if there is none.
+    pub load: Vec<Step>,
     /// Objects beside those of `input.yaml`, as YAML; empty but for [`Case::without_redirection`].
     pub more: String,
 }
@@ -50,6 +53,9 @@ pub struct CaseFile {
     /// Environment variables of istiod.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Why its real Envoys are left to `make soak`.
+    #[serde(default)]
+    pub soak: Option<String>,
     /// A part of the text of each diagnostic that the input must cause; no others may appear.
     #[serde(default)]
     pub findings: Vec<String>,
@@ -165,9 +171,10 @@ impl Case {
     pub fn read(root: &Path, folder: &Path) -> Result<Self> {
         let name = folder.strip_prefix(root)?.to_string_lossy().into_owned();
         let file = read_yaml(&folder.join("case.yaml"))?;
-        let calls = folder.join("calls.yaml");
+        let (calls, load) = (folder.join("calls.yaml"), folder.join("load.yaml"));
         let calls = if calls.exists() { read_yaml(&calls)? } else { Vec::new() };
-        Ok(Self { name, folder: folder.to_owned(), file, calls, more: String::new() })
+        let load = if load.exists() { read_yaml(&load)? } else { Vec::new() };
+        Ok(Self { name, folder: folder.to_owned(), file, calls, load, more: String::new() })
     }
 
     /// The objects of the case, as the user would apply them.

@@ -11,6 +11,7 @@ pub mod case;
 pub mod golden;
 pub mod kube;
 pub mod live;
+pub mod load;
 pub mod mesh;
 pub mod projection;
 pub mod random;

@@ -1,6 +1,7 @@
 //! The whole pipeline, from the text of a case to the view of its proxy.
 
 use crate::case::{Case, Proxy};
+use analysis::{Foreign, Mesh, Needs};
 use anyhow::{Context, Result, anyhow};
 use base::{ClusterId, Diagnostic, DomainSuffix, Level};
 use config::{
@@ -72,18 +73,32 @@ fn connect_proxy(id: ProxyId, proxy: &Proxy) -> Result<Input> {
     Ok(Input::Connected(id, Box::new(traits)))
 }
 
-/// The views of all proxies of the case, in the order of [`Case::proxies`].
+/// The pipeline after one turn with everything, and the views of all proxies of the case, in the order of [`Case::proxies`].
 ///
 /// # Errors
 /// If the case cannot be read, or nothing is published for a proxy.
-pub fn views(case: &Case) -> Result<Vec<Arc<View>>> {
+pub fn views(case: &Case) -> Result<(State, Vec<Arc<View>>)> {
     let mut inputs: Vec<Input> = events(case)?.into_iter().map(Input::Event).collect();
     let ids: Vec<ProxyId> = (PROXY..).zip(case.proxies()).map(|(id, _)| id).collect();
     for (id, proxy) in ids.iter().zip(case.proxies()) {
         inputs.push(connect_proxy(*id, proxy)?);
     }
-    let mut views: BTreeMap<ProxyId, Arc<View>> = state(case).turn(inputs).views.into_iter().collect();
-    ids.iter().map(|id| views.remove(id).context("no view was published for a proxy")).collect()
+    let mut state = state(case);
+    let mut views: BTreeMap<ProxyId, Arc<View>> = state.turn(inputs).views.into_iter().collect();
+    let views = ids.iter().map(|id| views.remove(id).context("no view was published for a proxy")).collect::<Result<_>>()?;
+    Ok((state, views))
+}
+
+/// Another turn, with the objects of another file of the case; the views that changed, by the place of their proxy.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn apply(state: &mut State, case: &Case, file: &str) -> Result<Vec<(usize, Arc<View>)>> {
+    let bytes = std::fs::read(case.folder.join(file)).with_context(|| file.to_owned())?;
+    let events = FileSet::new(cluster()).apply([(file.into(), Contents::Bytes(bytes))]);
+    let publication = state.turn(events.into_iter().map(Input::Event).collect());
+    let place = |id| usize::try_from(id - PROXY).ok();
+    Ok(publication.views.into_iter().filter_map(|(id, view)| Some((place(id)?, view))).collect())
 }
 
 /// The pipeline after one turn with everything, and the view of the proxy.
@@ -99,9 +114,13 @@ pub fn build(case: &Case) -> Result<(State, Arc<View>)> {
     Ok((state, view))
 }
 
-/// What users are told: of their objects, and of the classes of proxies.
+/// What users are told: of their files, of their objects together (those of a case are no whole mesh, so without what needs
+/// to know the pods), and of the classes of proxies.
 pub fn diagnostics(state: &State) -> Vec<Diagnostic> {
-    state.diagnostics().into_iter().chain(xds::diagnostics(state.snapshot(), state.classes().keys())).collect()
+    let mesh = Mesh { store: state.store(), foreign: &Foreign::default(), snapshot: Some(state.snapshot()) };
+    let together = analysis::analyze(&mesh, Needs::Services, false);
+    let classes = xds::diagnostics(state.snapshot(), state.classes().keys());
+    state.store().findings.values().flatten().cloned().chain(together).chain(classes).collect()
 }
 
 /// Compares what users are told with what the case says. Without a word in the case nothing may be wrong.

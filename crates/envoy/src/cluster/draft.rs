@@ -1,5 +1,6 @@
 //! A cluster while it is being made: its HTTP options are packed only at the end.
 
+use crate::filter::http::upstream_alpn::UpstreamProtocol;
 use istio_api::Duration;
 use xds_api::Wire;
 use xds_api::envoy::config::cluster::v3::{Cluster, cluster::ClusterDiscoveryType, cluster::DiscoveryType};
@@ -88,6 +89,17 @@ impl ClusterDraft {
                 protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(options)),
             }) => Some(options),
             _ => None,
+        }
+    }
+
+    /// What the cluster speaks.
+    pub fn protocol(&self) -> UpstreamProtocol {
+        match self.http.as_ref().and_then(|http| http.upstream_protocol_options.as_ref()) {
+            Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => UpstreamProtocol::Downstream,
+            Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(_)),
+            })) => UpstreamProtocol::Http2,
+            _ => UpstreamProtocol::Http1,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::inputs::{ClusterMetadata, OutboundClusterInputs, ServiceMetadata};
 use crate::access_log::SERVICE_METADATA_NAMESPACE;
+use crate::filter::http::upstream_alpn::{self, UpstreamProtocol};
 use base::ObjectRef;
 use istio_api::networking::destination_rule::ClientTlsMode;
 use std::collections::BTreeMap;
@@ -47,8 +48,8 @@ pub(super) fn in_place_of_service(cluster: &str) -> Option<Metadata> {
     Some(Metadata { filter_metadata: BTreeMap::from([(SERVICE_METADATA_NAMESPACE.to_owned(), service)]), ..Metadata::default() })
 }
 
-/// The metadata of an outbound cluster.
-pub(super) fn outbound(inputs: &OutboundClusterInputs<'_>) -> Option<Metadata> {
+/// The metadata of an outbound cluster, which speaks `to_sidecars` where it speaks the mesh's mutual TLS.
+pub(super) fn outbound(inputs: &OutboundClusterInputs<'_>, to_sidecars: Option<UpstreamProtocol>) -> Option<Metadata> {
     let ClusterMetadata { rule, services: all, mesh_external, all_hbone, .. } = inputs.metadata;
     let mut fields: BTreeMap<String, Value> = BTreeMap::new();
     let mut add = |key: &str, value: Value| fields.insert(key.to_owned(), value);
@@ -66,6 +67,9 @@ pub(super) fn outbound(inputs: &OutboundClusterInputs<'_>) -> Option<Metadata> {
     }
     if inputs.policy.tls.as_ref().is_some_and(|tls| tls.mode != ClientTlsMode::IstioMutual) {
         add("alpn_override", "false".into());
+    }
+    if let Some(protocol) = to_sidecars {
+        add(upstream_alpn::CLUSTER_METADATA, protocol.as_str().into());
     }
     if all_hbone {
         add("disable_mx", true.into());

@@ -47,16 +47,20 @@ pub fn outbound_cluster(inputs: &OutboundClusterInputs<'_>) -> (Option<Cluster>,
         outlier_detection::apply(&mut draft, policy.outlier_detection.as_ref());
         load_balancer::apply(&mut draft, inputs);
     }
-    if let Err(diagnostic) = transport_socket::apply(&mut draft, inputs) {
-        diagnostics.push(*diagnostic);
-        return (None, diagnostics);
-    }
+    let http = inputs.protocol.is_http() || inputs.protocol.is_unsupported();
+    let mesh_mtls = match transport_socket::apply(&mut draft, inputs) {
+        Ok(mesh_mtls) => mesh_mtls,
+        Err(diagnostic) => {
+            diagnostics.push(*diagnostic);
+            return (None, diagnostics);
+        }
+    };
     if dynamic {
         let insecure = draft.cluster.transport_socket.is_some() && !checks_names(&mut draft);
         let cache = DnsCache::of_service(inputs.hostname, inputs.proxy.families);
         draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&cache, insecure));
     }
-    draft.cluster.metadata = metadata::outbound(inputs);
+    draft.cluster.metadata = metadata::outbound(inputs, (mesh_mtls && http).then(|| draft.protocol()));
     (Some(draft.finish()), diagnostics)
 }
 

@@ -30,13 +30,15 @@ enum Chosen {
     User(Option<UpstreamTlsContext>),
 }
 
-/// Applies TLS, then HBONE, then PROXY protocol.
+/// Applies TLS, then HBONE, then PROXY protocol. Returns whether it speaks the mesh's mutual TLS.
 ///
 /// # Errors
 /// A diagnostic if the user asked for TLS that cannot be made: the cluster must then not exist, because it would send
 /// plain text.
-pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<(), Box<Diagnostic>> {
+pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<bool, Box<Diagnostic>> {
     let chosen = choose(draft, inputs)?;
+    let by_user = inputs.policy.tls.as_ref().is_some_and(|tls| tls.mode == ClientTlsMode::IstioMutual);
+    let of_mesh = by_user || matches!(chosen, Chosen::Automatic(_));
     let matched = !draft.is(DiscoveryType::OriginalDst);
     let cluster = &mut draft.cluster;
     let socket = |context: &UpstreamTlsContext| tls::upstream_transport_socket(context);
@@ -56,7 +58,7 @@ pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>
         (Chosen::User(None), true) => {}
     }
     apply_proxy_protocol(draft, inputs);
-    Ok(())
+    Ok(of_mesh)
 }
 
 /// `outbound_.80_.v1_.reviews.shop.svc.cluster.local`, by which gateways between networks find the cluster again. Names

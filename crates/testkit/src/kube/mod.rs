@@ -3,8 +3,17 @@
 //! `make kube` puts the binaries below `.cache/kube`. A test begins with
 //! `let Some(server) = ApiServer::start()? else { return Ok(()) };`: where the binaries are missing, that says "skipped".
 //! Everything ends with the value, and with the process should that be killed.
+//!
+//! [`Api`] writes objects, [`Watched`] gathers what the Kubernetes source says, [`Link`] is a wire that can be cut, and
+//! `case` brings a case's objects into the cluster.
 
+mod api;
+mod link;
 mod process;
 mod server;
+mod watched;
 
+pub use api::Api;
+pub use link::Link;
 pub use server::ApiServer;
+pub use watched::Watched;

@@ -3,7 +3,7 @@
 use super::process::Process;
 use anyhow::{Context, Result, bail, ensure};
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -95,6 +95,39 @@ impl ApiServer {
     /// `https://127.0.0.1:…`
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The port of the API server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same kubeconfig for another port of this machine, such as that of a [`super::Link`].
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn kubeconfig_through(&self, port: u16) -> Result<PathBuf> {
+        let text = std::fs::read_to_string(self.kubeconfig())?.replace(&self.url(), &format!("https://127.0.0.1:{port}"));
+        let path = self.folder.path().join(format!("through-{port}.conf"));
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Makes etcd forget everything but the newest state, as it does from time to time.
+    ///
+    /// # Errors
+    /// If etcd refuses.
+    pub fn compact(&self) -> Result<()> {
+        let list: serde_json::Value = serde_json::from_str(&self.kubectl(&["get", "--raw", "/api/v1/namespaces"])?)?;
+        let revision = list.pointer("/metadata/resourceVersion").and_then(serde_json::Value::as_str).context("a list without a version")?;
+        let body = format!(r#"{{"revision":"{revision}","physical":true}}"#);
+        let mut etcd = std::net::TcpStream::connect(("127.0.0.1", self.etcd_port))?;
+        let head = "POST /v3/kv/compaction HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Type: application/json";
+        write!(etcd, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = String::new();
+        etcd.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "etcd: {answer}");
+        Ok(())
     }
 
     /// kubectl's binary; it wants `--kubeconfig`.

@@ -248,7 +248,7 @@ impl Judge<'_> {
 }
 
 /// By how much counts have grown, where they have.
-fn more(before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+pub(super) fn more(before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let grown = after.into_iter().map(|(name, count)| {
         let earlier = before.get(&name).copied().unwrap_or(0);
         (name, count.saturating_sub(earlier))

@@ -16,7 +16,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use simulation::{Call, Direction, Protocol, Security};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::{Ipv4Addr, SocketAddr}, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -41,6 +41,13 @@ pub struct Answer {
     pub took: Duration,
 }
 
+impl Answer {
+    /// None.
+    pub fn failure(why: String) -> Self {
+        Self { status: None, headers: BTreeMap::new(), body: String::new(), failure: Some(why), took: Duration::ZERO }
+    }
+}
+
 /// Where a client is, and who.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
@@ -60,18 +67,28 @@ pub async fn call(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Re
     let made = timeout(LIMIT, attempt(call, caller, presents)).await.context("no answer, and no end of the connection")?;
     let mut answer = match made {
         Ok(answer) => answer,
-        Err(error) => {
-            let failure = Some(format!("{error:#}"));
-            Answer { status: None, headers: BTreeMap::new(), body: String::new(), failure, took: Duration::ZERO }
-        }
+        Err(error) => Answer::failure(format!("{error:#}")),
     };
     answer.took = start.elapsed();
     Ok(answer)
 }
 
 async fn attempt(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Result<Answer> {
+    let stream = connect(call, caller, None, presents).await?;
+    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call).await }
+}
+
+/// The bytes of a connection, in TLS or not.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Connects, from `source` if it is given.
+///
+/// # Errors
+/// If that fails, or the server presents another name.
+pub async fn connect(call: &Call, caller: Caller<'_>, source: Option<Ipv4Addr>, presents: Option<&str>) -> Result<Box<dyn Stream>> {
     // By the source, redirection knows which way a connection goes. Into a room it comes by wire.
-    let (socket, source) = match call.direction {
+    let (socket, usual) = match call.direction {
         Direction::Outbound if caller.room.is_own() => (caller.room.inside(TcpSocket::new_v4)??, Some(INSIDE)),
         Direction::Outbound => (TcpSocket::new_v4()?, Some(CLIENT)),
         Direction::Inbound if caller.room.is_own() => (TcpSocket::new_v4()?, Some(OUTSIDE)),
@@ -79,25 +96,21 @@ async fn attempt(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Res
         Direction::Direct => (TcpSocket::new_v4()?, None),
     };
     socket.set_reuseaddr(true)?;
-    if let Some(source) = source {
+    if let Some(source) = source.or(usual) {
         socket.bind((source, 0).into())?;
     }
     let stream: TcpStream = socket.connect(SocketAddr::new(call.address, call.port)).await?;
     if call.security == Security::Plaintext {
-        return talk(stream, call).await;
+        return Ok(Box::new(stream));
     }
     let stream = tls::connect(stream, &call.server_name, &call.application_protocols, caller.certificate).await?;
     if let Some(name) = presents {
         ensure!(tls::presents(&stream, name), "the certificate is not of {name}");
     }
-    talk(stream, call).await
+    Ok(Box::new(stream))
 }
 
-async fn talk<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: I, call: &Call) -> Result<Answer> {
-    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call).await }
-}
-
-async fn http<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: I, call: &Call) -> Result<Answer> {
+async fn http(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
     let mut request = Request::builder().method(call.method.as_str());
     for (name, value) in &call.headers {
         request = request.header(name, value);
@@ -117,7 +130,11 @@ async fn http<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: I, cal
     read(response).await
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer> {
+/// All of a response.
+///
+/// # Errors
+/// If it is cut.
+pub async fn read(response: Response<Incoming>) -> Result<Answer> {
     let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     let headers = head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
@@ -130,7 +147,11 @@ async fn read(response: Response<Incoming>) -> Result<Answer> {
     })
 }
 
-async fn tcp<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I) -> Result<Answer> {
+/// A line is sent, and everything read.
+///
+/// # Errors
+/// If the connection ends without a byte.
+pub async fn tcp(mut stream: Box<dyn Stream>) -> Result<Answer> {
     stream.write_all(b"hello\r\n").await?;
     stream.flush().await?;
     let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! The ADS server of one case: real, on a Unix socket, over one fixed view.
 
-use ads::{ConnectError, Connections, Discovery, Options, Peer, Rejection, Server, Subscription};
+use ads::{ConnectError, Connections, Discovery, Options, Peer, Rejection, ResponseStatus, Server, Subscription, TypeStatus};
 use anyhow::{Result, anyhow};
 use std::{
     future::Future,
@@ -9,7 +9,11 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::{net::UnixListener, sync::watch};
+use tokio::{
+    net::UnixListener,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 use xds_api::envoy::config::core::v3::Node;
 use xds_wire::{ResourceType, View};
 
@@ -18,9 +22,39 @@ pub struct Served {
     /// Where Envoy reaches it.
     pub socket: PathBuf,
     fixed: Arc<Fixed>,
+    connections: Connections,
+    task: AbortHandle,
 }
 
 impl Served {
+    /// What is served from now on.
+    pub fn publish(&self, view: Arc<View>) {
+        self.fixed.view.send_replace(view);
+    }
+
+    /// Ends the server with all its connections; it knows nothing of them afterwards, as after a restart.
+    pub fn stop(&self) {
+        self.task.abort();
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// If the socket cannot be made.
+    pub fn start(&mut self) -> Result<()> {
+        std::fs::remove_file(&self.socket)?;
+        (self.connections, self.task) = accept(&self.fixed, &self.socket)?;
+        Ok(())
+    }
+
+    /// Whether Envoy is connected and has accepted what it was sent last.
+    pub fn is_settled(&self) -> bool {
+        let streams = self.connections.list();
+        let nonce = |status: &Option<ResponseStatus>| status.as_ref().map(|status| status.nonce.clone());
+        let settled = |status: &TypeStatus| status.acknowledged.is_some() && nonce(&status.sent) == nonce(&status.acknowledged);
+        !streams.is_empty() && streams.iter().all(|stream| !stream.types.is_empty() && stream.types.iter().all(settled))
+    }
+
     /// What Envoy has refused, with its words.
     pub fn refusals(&self) -> String {
         let rejections = self.fixed.rejections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,18 +69,24 @@ impl Served {
 /// If the socket cannot be made.
 pub fn serve(view: Arc<View>, socket: &Path) -> Result<Served> {
     let fixed = Arc::new(Fixed { view: watch::Sender::new(view), rejections: Mutex::default() });
-    let discovery = Arc::new(FixedDiscovery(fixed.clone()));
-    let server = Server::new(discovery, Options::default(), Connections::default()).map_err(|error| anyhow!("{error}"))?;
+    let (connections, task) = accept(&fixed, socket)?;
+    Ok(Served { socket: socket.to_owned(), fixed, connections, task })
+}
+
+fn accept(fixed: &Arc<Fixed>, socket: &Path) -> Result<(Connections, AbortHandle)> {
+    let (discovery, connections) = (Arc::new(FixedDiscovery(fixed.clone())), Connections::default());
+    let server = Server::new(discovery, Options::default(), connections.clone()).map_err(|error| anyhow!("{error}"))?;
     let listener = UnixListener::bind(socket)?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
+        let mut streams = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             let server = server.clone();
             // Secrets are for peers on this machine only, and that is what a Unix socket is.
             let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), identity: None };
-            tokio::spawn(async move { server.serve_connection(stream, peer).await });
+            streams.spawn(async move { server.serve_connection(stream, peer).await });
         }
     });
-    Ok(Served { socket: socket.to_owned(), fixed })
+    Ok((connections, task.abort_handle()))
 }
 
 struct Fixed {

@@ -12,10 +12,12 @@ mod check;
 mod client;
 mod discovery;
 mod dns;
+mod load;
 mod network;
 mod proxy;
 mod room;
 pub mod sds;
+mod session;
 mod tls;
 mod upstream;
 mod workload;
@@ -31,17 +33,21 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use certificates::{Authority, Certificate};
 use room::Room;
-use simulation::{Call, Direction};
-use std::{collections::BTreeSet, net::SocketAddr};
+use simulation::Direction;
+use std::{cell::RefCell, collections::BTreeSet, net::SocketAddr, sync::Arc};
 use workload::{Running, Workload};
+use xds_wire::View;
 
 /// Makes all calls of the case.
 ///
 /// # Errors
 /// If one of them does not end as expected, or Envoy refuses its configuration or does not start.
 pub fn check(case: &Case, network: &Network) -> Result<Verdict> {
-    if case.calls.is_empty() {
+    if case.calls.is_empty() && case.load.is_empty() {
         return Ok(Verdict::Nothing);
+    }
+    if let (Some(why), None) = (&case.file.soak, std::env::var_os("SOAK")) {
+        return Ok(Verdict::Skipped(format!("only `make soak` has the time: {why}")));
     }
     if let (Network::Shared(why), false) = (network, case.file.proxy.is_addressed())
         && let Some(other) = case.without_redirection()?
@@ -90,16 +96,20 @@ fn unfit(case: &Case, network: &Network) -> Result<Option<String>> {
 }
 
 async fn run(case: &Case, network: &Network) -> Result<()> {
-    let workloads = workloads(case, network)?;
+    let (state, views) = mesh::views(case)?;
+    let workloads = workloads(case, views, network)?;
     let events = mesh::events(case)?;
     let names = Names::of(mesh::objects(&events));
     let calls = case.calls.iter().map(|file| Ok((file, file.call(case, &names)?))).collect::<Result<Vec<_>>>()?;
 
     let upstream = upstream::Upstream::new()?;
-    listen(case, &workloads, &calls, &upstream, network)?;
+    let mut called = BTreeSet::new();
     if network.is_own() {
+        let redirected = calls.iter().filter(|(_, call)| call.direction != Direction::Direct);
+        called.extend(redirected.map(|(_, call)| SocketAddr::new(call.address, call.port)));
         dns::serve(&case.file.dns).await?;
     }
+    listen(case, &workloads, &called, &upstream)?;
     let (scratch, authority) = (tempfile::tempdir()?, Authority::new()?);
     let mut running = Vec::new();
     for workload in &workloads {
@@ -111,12 +121,16 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
         let certificate = certificate(case, file, &authority)?;
         let from = case.caller(file)?;
         let at = workloads.iter().position(|workload| std::ptr::eq(workload.proxy, from)).context("the caller has no Envoy")?;
-        let judge = check::Judge { file, call, certificate, workloads: &workloads, running: &running, at, upstream: &upstream, dns: &case.file.dns };
+        let dns = &case.file.dns;
+        let judge = check::Judge { file, call, certificate, workloads: &workloads, running: &running, at, upstream: &upstream, dns };
         if let Err(error) = judge.call().await {
             failures.push(format!("{} {:?}: {error:#}", file.to, file.headers));
         }
     }
-    end(running, failures).await
+    let (state, workloads, running) = (RefCell::new(state), RefCell::new(workloads), RefCell::new(running));
+    let stage = load::Stage { case, state, workloads, running, upstream, names, authority: &authority };
+    failures.extend(stage.run(&case.load).await.err().map(|error| format!("{error:#}")));
+    end(stage.running.into_inner(), failures).await
 }
 
 /// Stops the Envoys, and says what failed.
@@ -133,23 +147,19 @@ async fn end(running: Vec<Running>, failures: Vec<String>) -> Result<()> {
 }
 
 /// The proxy of the case, in the network of the case if it is alone, and all others, each in one of its own.
-fn workloads<'a>(case: &'a Case, network: &Network) -> Result<Vec<Workload<'a>>> {
+fn workloads<'a>(case: &'a Case, views: Vec<Arc<View>>, network: &Network) -> Result<Vec<Workload<'a>>> {
     let alone = case.file.workloads.is_empty();
-    let workloads = case.proxies().zip(mesh::views(case)?).enumerate().map(|(number, (proxy, view))| {
+    let workloads = case.proxies().zip(views).enumerate().map(|(number, (proxy, view))| {
         let room = if alone { Room::of_case() } else { Room::of_workload(network, number, proxy)? };
         Workload::new(proxy, view, room)
     });
     workloads.collect()
 }
 
-/// Becomes all endpoints, and whatever else is called.
-fn listen(case: &Case, workloads: &[Workload<'_>], calls: &[(&CallFile, Call)], upstream: &upstream::Upstream, network: &Network) -> Result<()> {
-    let mut addresses: BTreeSet<SocketAddr> =
-        workloads.iter().flat_map(|workload| upstream::addresses(&workload.resources, &case.file.dns)).collect();
-    if network.is_own() {
-        let redirected = calls.iter().filter(|(_, call)| call.direction != Direction::Direct);
-        addresses.extend(redirected.map(|(_, call)| SocketAddr::new(call.address, call.port)));
-    }
+/// Becomes all endpoints, and whatever else is `called`.
+fn listen(case: &Case, workloads: &[Workload<'_>], called: &BTreeSet<SocketAddr>, upstream: &upstream::Upstream) -> Result<()> {
+    let endpoints = workloads.iter().flat_map(|workload| upstream::addresses(&workload.resources, &case.file.dns));
+    let addresses: BTreeSet<SocketAddr> = endpoints.chain(called.iter().copied()).collect();
     for address in addresses {
         let workload = workloads.iter().find(|workload| workload.proxy.ip == address.ip());
         // The proxy may be an endpoint itself, of the Service in front of a gateway.

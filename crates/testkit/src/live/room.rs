@@ -5,7 +5,7 @@ use super::network::{Network, Redirection, program, run};
 use crate::case::Proxy;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns, unshare};
-use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd, path::Path};
+use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd, path::Path, sync::Arc};
 
 /// The network namespace of the calling thread.
 const CURRENT: &str = "/proc/thread-self/ns/net";
@@ -18,7 +18,8 @@ pub const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 201);
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
 
 /// Where sockets and processes of a workload live.
-pub struct Room(Option<File>);
+#[derive(Clone)]
+pub struct Room(Option<Arc<File>>);
 
 impl Room {
     /// The network of the case itself.
@@ -45,7 +46,7 @@ impl Room {
         // Beside "every address is local", which stands in the same table.
         run(&ip, &format!("route add {address}/32 dev {here} table local"))?;
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("forwarding between workloads")?;
-        let room = Self(Some(namespace));
+        let room = Self(Some(Arc::new(namespace)));
         room.inside(|| -> Result<()> {
             run(&ip, "link set lo up")?;
             run(&ip, "link set eth0 up")?;
@@ -64,7 +65,7 @@ impl Room {
     pub fn inside<T>(&self, make: impl FnOnce() -> T) -> Result<T> {
         let Some(namespace) = &self.0 else { return Ok(make()) };
         let home = File::open(CURRENT)?;
-        setns(namespace, CloneFlags::CLONE_NEWNET).context("entering a workload's network")?;
+        setns(namespace.as_ref(), CloneFlags::CLONE_NEWNET).context("entering a workload's network")?;
         let made = make();
         setns(home, CloneFlags::CLONE_NEWNET).context("leaving a workload's network")?;
         Ok(made)

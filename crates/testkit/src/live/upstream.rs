@@ -20,6 +20,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 use xds_api::envoy::config::{
@@ -54,7 +55,15 @@ pub struct Received {
 pub struct Upstream {
     tls: TlsAcceptor,
     log: Arc<Mutex<Vec<Received>>>,
-    addresses: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    listeners: Arc<Mutex<BTreeMap<SocketAddr, Listener>>>,
+    statuses: Arc<Mutex<BTreeMap<SocketAddr, u16>>>,
+}
+
+/// One endpoint.
+struct Listener {
+    room: Room,
+    /// Accepts and serves; `None` while it is down.
+    task: Option<AbortHandle>,
 }
 
 /// The addresses of all endpoints of all clusters; names are looked up in `dns`.
@@ -82,7 +91,7 @@ impl Upstream {
     /// # Errors
     /// If no certificate can be made for those that are spoken to in TLS.
     pub fn new() -> Result<Self> {
-        Ok(Self { tls: tls::acceptor()?, log: Arc::default(), addresses: Arc::default() })
+        Ok(Self { tls: tls::acceptor()?, log: Arc::default(), listeners: Arc::default(), statuses: Arc::default() })
     }
 
     /// Becomes the endpoint at `address` of a workload in `room`, if it is not yet.
@@ -90,21 +99,60 @@ impl Upstream {
     /// # Errors
     /// If the address cannot be bound.
     pub fn listen(&self, address: SocketAddr, room: &Room) -> Result<()> {
-        if !lock(&self.addresses).insert(address) {
+        if lock(&self.listeners).contains_key(&address) {
             return Ok(());
         }
-        let listener = room.inside(|| std::net::TcpListener::bind(address))?.with_context(|| format!("an endpoint at {address}"))?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let upstream = self.clone();
-        tokio::spawn(async move {
+        let task = Some(self.accept(address, room)?);
+        lock(&self.listeners).insert(address, Listener { room: room.clone(), task });
+        Ok(())
+    }
+
+    /// Takes connections until it is aborted, which ends those that are open, too.
+    fn accept(&self, address: SocketAddr, room: &Room) -> Result<AbortHandle> {
+        let socket = room.inside(|| std::net::TcpListener::bind(address))?.with_context(|| format!("an endpoint at {address}"))?;
+        socket.set_nonblocking(true)?;
+        let (upstream, listener) = (self.clone(), TcpListener::from_std(socket)?);
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
                 let upstream = upstream.clone();
                 // A client may leave whenever it likes.
-                tokio::spawn(async move { upstream.serve(stream, address).await.unwrap_or_default() });
+                connections.spawn(async move { upstream.serve(stream, address).await.unwrap_or_default() });
             }
         });
+        Ok(task.abort_handle())
+    }
+
+    /// The endpoint is gone: open connections end, new ones are refused.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn down(&self, address: SocketAddr) -> Result<()> {
+        let mut listeners = lock(&self.listeners);
+        let listener = listeners.get_mut(&address).with_context(|| format!("there is no endpoint at {address}"))?;
+        if let Some(task) = listener.task.take() {
+            task.abort();
+        }
         Ok(())
+    }
+
+    /// The endpoint is there again.
+    ///
+    /// # Errors
+    /// If it has never been, or another has its address.
+    pub fn up(&self, address: SocketAddr) -> Result<()> {
+        let mut listeners = lock(&self.listeners);
+        let listener = listeners.get_mut(&address).with_context(|| format!("there is no endpoint at {address}"))?;
+        if listener.task.is_none() {
+            listener.task = Some(self.accept(address, &listener.room)?);
+        }
+        Ok(())
+    }
+
+    /// The endpoint answers with this status from now on.
+    pub fn answer_with(&self, address: SocketAddr, status: u16) {
+        lock(&self.statuses).insert(address, status);
     }
 
     /// What came since the last time.
@@ -173,8 +221,9 @@ impl Upstream {
         if let Some(delay) = number(DELAY) {
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
+        let usual = lock(&self.statuses).get(&address).copied().unwrap_or(200);
         let status = number(STATUS).filter(|_| number(FAILURES).is_none_or(|failures| earlier < failures));
-        let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
+        let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(usual);
         let mut response = Response::new(Full::new(Bytes::from(address.to_string())));
         *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
         response.headers_mut().insert("x-endpoint", hyper::header::HeaderValue::from_static("yes"));

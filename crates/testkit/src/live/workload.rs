@@ -28,6 +28,17 @@ impl<'a> Workload<'a> {
         Ok(Self { proxy, room, resources, view })
     }
 
+    /// Serves its Envoy another view.
+    ///
+    /// # Errors
+    /// If it cannot be decoded.
+    pub fn update(&mut self, view: Arc<View>, running: &Running) -> Result<()> {
+        self.resources = Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message))?;
+        self.view = view.clone();
+        running.served.publish(view);
+        Ok(())
+    }
+
     /// Starts its Envoy, which keeps its files in a folder of `scratch`.
     ///
     /// # Errors
@@ -43,7 +54,7 @@ impl<'a> Workload<'a> {
         };
         let envoy = Envoy::start(self.proxy, &self.room, &scratch, &served.socket, sds.is_some().then_some(path.as_path())).await;
         let envoy = envoy.with_context(|| format!("the Envoy of {}: {}", self.proxy.name, served.refusals()))?;
-        Ok(Running { envoy, served })
+        Ok(Running { envoy, served, sds })
     }
 }
 
@@ -53,4 +64,6 @@ pub struct Running {
     pub envoy: Envoy,
     /// Its ADS server.
     pub served: Served,
+    /// Its SDS server, if it has an agent.
+    pub sds: Option<Sds>,
 }
