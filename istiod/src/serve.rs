@@ -24,8 +24,23 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     let metrics = observability::Metrics::new();
     let started = sources::start(&arguments, &events, metrics.registry()).await?;
 
+    let keys = jwks::Options::read(|name| std::env::var(name).ok());
+    let events_in = jwks::through(events_in, keys, metrics.registry());
+
     let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), config::Features::read(|name| std::env::var(name).ok()));
-    let pipeline = Pipeline::new(state, events_in, proxies_in, started.sources, published);
+    let connections = Connections::default();
+    let identity = match arguments.secure_grpc_addr.is_empty() && arguments.https_addr.is_empty() {
+        true => None,
+        false => {
+            let places = match &started.kubernetes {
+                Some(client) => Places::cluster(&arguments.identity, client),
+                None => Places::files(&arguments.identity),
+            };
+            Some(identity::start(&arguments, places, metrics.registry(), readable.clone(), connections.clone()).await?)
+        }
+    };
+    let trust = identity.as_ref().map_or_else(|| watch::channel(Arc::default()).1, |identity| identity.trust.clone());
+    let pipeline = Pipeline::new(state, events_in, proxies_in, started.sources, published, trust);
     // A thread of its own: a turn is pure computation, and must not keep a connection waiting.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (alive, pipeline_ended) = oneshot::channel::<()>();
@@ -35,12 +50,8 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     })?;
 
     let front = Arc::new(Front::new(proxies, arguments.identity.xds_identity_check));
-    let connections = Connections::default();
-    let identity = match arguments.secure_grpc_addr.is_empty() && arguments.https_addr.is_empty() {
-        true => None,
-        false => Some(identity::start(&arguments, Places::files(&arguments.identity), metrics.registry(), readable.clone()).await?),
-    };
-    let window = web::Window { readable, front: front.clone(), connections: connections.clone(), metrics: metrics.clone() };
+    let rotation = identity.as_ref().map(|identity| identity.rotation.clone());
+    let window = web::Window { readable, front: front.clone(), connections: connections.clone(), metrics: metrics.clone(), rotation };
     for address in [&arguments.http_addr, &arguments.monitoring_addr] {
         if let Some(listener) = listen(address).await? {
             tokio::spawn(web::serve(listener, window.clone()));

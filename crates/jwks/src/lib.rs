@@ -46,3 +46,22 @@ impl Default for Options {
         }
     }
 }
+
+/// Further certificates to trust, where the chart mounts them.
+const EXTRA_ROOTS: &str = "/cacerts/extra.pem";
+
+impl Options {
+    /// Reads them under Istio's names; `variable` gives the value of an environment variable. What is not understood counts
+    /// as not set.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let default = Self::default();
+        let refresh = variable("PILOT_JWT_PUB_KEY_REFRESH_INTERVAL").and_then(|text| text.parse::<istio_api::Duration>().ok());
+        let blocked = variable("BLOCKED_CIDRS_IN_JWKS_URIS").unwrap_or_default();
+        Self {
+            refresh: refresh.map_or(default.refresh, |refresh| refresh.0).max(Duration::from_secs(1)),
+            roots: Some(PathBuf::from(EXTRA_ROOTS)).filter(|path| path.is_file()),
+            blocked: blocked.split(',').filter_map(|range| range.trim().parse().ok()).collect(),
+            ..default
+        }
+    }
+}

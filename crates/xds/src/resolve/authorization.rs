@@ -20,6 +20,10 @@ pub fn guarded(view: &View<'_>, mut options: ProxyOptions) -> ProxyOptions {
     options.http.filters.extend(authentication::filter(view, subject));
     let policies = view.snapshot.authorization_policies.of_workload(subject);
     if !policies.is_empty() {
+        for provider in view.snapshot.mesh.extension_providers.iter().filter(|provider| policies.custom.contains_key(&provider.name)) {
+            // It may come and go.
+            view.reads.record(&host_of(provider));
+        }
         let inputs = inputs(view.snapshot, &policies);
         options.http.filters.extend(authz::http_filters(&inputs));
         options.tcp.filters.extend(authz::tcp_filters(&inputs));
@@ -109,6 +113,16 @@ fn resolve<'a>(snapshot: &'a Snapshot, provider: &'a ExtensionProvider) -> Resul
         }
         _ => Err("it is no external authorizer; set envoyExtAuthzHttp or envoyExtAuthzGrpc".to_owned()),
     }
+}
+
+/// The host name of its service; empty if it is no external authorizer.
+fn host_of(provider: &ExtensionProvider) -> Hostname {
+    let service = match provider.provider() {
+        Some(Provider::EnvoyExtAuthzHttp(settings)) => settings.service.as_str(),
+        Some(Provider::EnvoyExtAuthzGrpc(settings)) => settings.service.as_str(),
+        _ => "",
+    };
+    Hostname::new(service.split_once('/').map_or(service, |(_, host)| host))
 }
 
 /// `[namespace/]host`; without a namespace it must be the only service of that name (Istio's `LookupCluster`).
