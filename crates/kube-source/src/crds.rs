@@ -16,6 +16,11 @@ pub const VERSION: Version = "v1";
 /// Their collection.
 pub const PLURAL: &str = "customresourcedefinitions";
 
+/// Whether every API server has the kind, without a definition.
+pub fn is_built_in(kind: Kind) -> bool {
+    matches!(kind.group(), "" | "discovery.k8s.io" | "networking.k8s.io")
+}
+
 /// The definitions of our kinds.
 #[derive(Default)]
 pub struct Definitions {
@@ -106,7 +111,7 @@ fn served(text: &Bytes) -> Option<(Kind, Version)> {
         return None;
     }
     let kind =
-        Kind::ALL.iter().copied().find(|kind| !kind.is_kubernetes() && kind.group() == spec.group && kind.plural() == spec.names.plural)?;
+        Kind::ALL.iter().copied().find(|kind| !is_built_in(*kind) && kind.group() == spec.group && kind.plural() == spec.names.plural)?;
     let version = kind.versions().iter().find(|ours| spec.versions.iter().any(|version| version.served && version.name == **ours))?;
     Some((kind, version))
 }

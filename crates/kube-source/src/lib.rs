@@ -2,7 +2,7 @@
 //!
 //! In: a client of an API server, and which revision and namespaces are ours. Out: batches of [`config::Event`]: objects
 //! set and deleted, mesh-wide settings, what is wrong with objects, and that everything has been sent once.
-//! Never: what an object means, xDS, or a write.
+//! Never: what an object means, or xDS; and no write but that of `status/` and of the Lease (`leader.rs`).
 //! Read first: `source.rs`, which starts everything; then `objects.rs`, the way of one kind; then `watch/`, the protocol.
 //!
 //! The watches are our own rather than kube's, for three reasons: there one malformed object fails the page or the
@@ -13,6 +13,7 @@ mod connect;
 mod crds;
 mod decode;
 mod error;
+pub mod leader;
 mod mesh;
 mod metrics;
 mod objects;
@@ -20,6 +21,7 @@ mod options;
 mod scope;
 mod secrets;
 mod source;
+pub mod status;
 mod watch;
 
 pub use connect::{Access, connect};

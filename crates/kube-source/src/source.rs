@@ -20,8 +20,8 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// Kubernetes' own kinds, which every API server has.
-const BUILT_IN: [Kind; 5] = [Kind::Service, Kind::EndpointSlice, Kind::Pod, Kind::Node, Kind::Namespace];
+/// Kinds that are followed for a few objects only, each in its own way.
+const FOLLOWED_APART: [Kind; 2] = [Kind::Secret, Kind::ConfigMap];
 /// Batches of notices that wait for their decoder.
 const WAITING: usize = 4;
 
@@ -94,8 +94,8 @@ impl Source {
         let selectors = source.settings(pending);
         let known = source.shared.namespaces.subscribe();
         source.tasks.spawn(scope::follow(source.options.clone(), selectors, known, scope_out));
-        for kind in BUILT_IN {
-            source.follow_kind(kind, "v1", &vec![pending.clone()]);
+        for kind in Kind::ALL.iter().filter(|kind| crds::is_built_in(**kind) && !FOLLOWED_APART.contains(kind)) {
+            source.follow_kind(*kind, "v1", &vec![pending.clone()]);
         }
         source.secrets(pending, named);
         let metrics = source.shared.metrics.clone();

@@ -82,7 +82,10 @@ impl Follow {
                     backoff.next()
                 }
                 Stop::NoStreaming(message) => {
-                    tracing::debug!(watch = self.target.name, "listed page by page, since the API server does not stream the list: {message}");
+                    tracing::debug!(
+                        watch = self.target.name,
+                        "listed page by page, since the API server does not stream the list: {message}"
+                    );
                     self.streams = false;
                     Duration::ZERO
                 }
