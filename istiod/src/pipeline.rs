@@ -1,11 +1,10 @@
 //! The task that owns the state: it waits for inputs, takes one turn with all that have come, and tells the proxies.
 
-use base::Diagnostic;
 use config::{Change, Event, Store};
 use model::{ProxyTraits, Snapshot};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
-use xds::{Input, ProxyId, State, Statistics};
+use xds::{ClassKey, Input, ProxyId, State, Statistics};
 use xds_wire::View;
 
 /// What a connection says to the pipeline.
@@ -30,12 +29,10 @@ pub struct Published {
     pub store: Store,
     /// What they mean.
     pub snapshot: Snapshot,
-    /// What is to be said about proxies and the objects that they are served by.
-    pub class_diagnostics: Vec<Diagnostic>,
+    /// Which classes of proxies there are, for those who ask what is to be said of them.
+    pub classes: Arc<Vec<ClassKey>>,
     /// The work done so far.
     pub statistics: Statistics,
-    /// How many classes there are.
-    pub classes: usize,
     /// How many rows stand in overlays of classes.
     pub overlay_rows: usize,
     /// Whether every source has sent what existed when it started.
@@ -51,6 +48,7 @@ pub struct Pipeline {
     waiting: Vec<(ProxyId, oneshot::Sender<watch::Receiver<Arc<View>>>)>,
     unsynced: usize,
     published: watch::Sender<Arc<Published>>,
+    classes: Arc<Vec<ClassKey>>,
 }
 
 impl Pipeline {
@@ -62,7 +60,7 @@ impl Pipeline {
         sources: usize,
         published: watch::Sender<Arc<Published>>,
     ) -> Self {
-        Self { state, events, proxies, views: BTreeMap::new(), waiting: Vec::new(), unsynced: sources, published }
+        Self { state, events, proxies, views: BTreeMap::new(), waiting: Vec::new(), unsynced: sources, published, classes: Arc::default() }
     }
 
     /// Takes turns until both ends are gone.
@@ -134,14 +132,17 @@ impl Pipeline {
         self.publish();
     }
 
-    fn publish(&self) {
+    /// Costs a comparison of the classes; what is wrong with anything is looked for when somebody asks.
+    fn publish(&mut self) {
         let state = &self.state;
+        if !self.classes.iter().eq(state.classes().keys()) {
+            self.classes = Arc::new(state.classes().keys().cloned().collect());
+        }
         self.published.send_replace(Arc::new(Published {
             store: state.store().clone(),
             snapshot: state.snapshot().clone(),
-            class_diagnostics: xds::diagnostics(state.snapshot(), state.classes().keys()),
+            classes: self.classes.clone(),
             statistics: state.statistics(),
-            classes: state.classes().len(),
             overlay_rows: overlay_rows(state),
             synced: self.unsynced == 0,
         }));

@@ -3,18 +3,20 @@
 use crate::{
     Mesh, annotation, authentication, authorization, condition, deployment, deprecation, destination_rule, envoy_filter,
     external_control_plane, gateway, injection, kubernetes_gateway, mesh_networks, report::Report, schema, service, service_entry, sidecar,
-    telemetry, virtual_service, webhook,
+    swallowed, telemetry, virtual_service, webhook,
 };
 use base::Diagnostic;
 
-/// What must be known for an analyzer to say something true.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What must be known for an analyzer to say something true; each includes those before it. Istio goes by the first alone
+/// when it looks at files, since there the others are rarely complete.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Needs {
-    /// Istio's kinds, webhook configurations and CRDs: what files hold.
+    /// Istio's kinds, webhook configurations and CRDs.
     Configuration,
-    /// Also Services, Pods, Namespaces, Nodes and Secrets: what runs. Istio leaves these out when it looks at files alone,
-    /// since there they are rarely complete.
-    Runtime,
+    /// Services.
+    Services,
+    /// Pods, Namespaces, Nodes and Secrets.
+    Workloads,
 }
 
 /// One analyzer.
@@ -33,11 +35,15 @@ const fn files(name: &'static str, description: &'static str, run: fn(&Mesh<'_>,
     Analyzer { name, description, needs: Needs::Configuration, run }
 }
 
-const fn runtime(name: &'static str, description: &'static str, run: fn(&Mesh<'_>, &mut Report)) -> Analyzer {
-    Analyzer { name, description, needs: Needs::Runtime, run }
+const fn services(name: &'static str, description: &'static str, run: fn(&Mesh<'_>, &mut Report)) -> Analyzer {
+    Analyzer { name, description, needs: Needs::Services, run }
 }
 
-/// All analyzers that look at several objects, Istio's in the order of its list.
+const fn runtime(name: &'static str, description: &'static str, run: fn(&Mesh<'_>, &mut Report)) -> Analyzer {
+    Analyzer { name, description, needs: Needs::Workloads, run }
+}
+
+/// All analyzers that look at several objects: Istio's in the order of its list, then ours.
 const TOGETHER: &[Analyzer] = &[
     runtime(
         "annotations.K8sAnalyzer",
@@ -96,12 +102,12 @@ const TOGETHER: &[Analyzer] = &[
         kubernetes_gateway::versions,
     ),
     runtime("meshnetworks.MeshNetworksAnalyzer", "Check the validity of MeshNetworks in the cluster", mesh_networks::analyze),
-    runtime(
+    services(
         "services.MultiClusterServiceAnalyzer",
         "Check the validity of services in the multi-cluster environment",
         service::clusters::analyze,
     ),
-    runtime("service.PortNameAnalyzer", "Checks the port names associated with each service", service::port_names::analyze),
+    services("service.PortNameAnalyzer", "Checks the port names associated with each service", service::port_names::analyze),
     runtime(
         "sidecar.SelectorAnalyzer",
         "Validates that sidecars that define a workload selector match at least one pod, and that there aren't multiple sidecar \
@@ -113,7 +119,7 @@ const TOGETHER: &[Analyzer] = &[
         "Checks if multiple virtual services associated with the mesh gateway have conflicting hosts",
         virtual_service::conflicting_hosts::analyze,
     ),
-    runtime(
+    services(
         "virtualservice.DestinationHostAnalyzer",
         "Checks the destination hosts associated with each virtual service",
         virtual_service::destination_hosts::analyze,
@@ -149,6 +155,15 @@ const TOGETHER: &[Analyzer] = &[
         telemetry::without_selector,
     ),
     files("telemetry.LightstepAnalyzer", "Validates that lightstep provider is still used", telemetry::lightstep),
+    // Ours.
+    services("swallowed.DelegateAnalyzer", "Checks what virtual services and their delegates say together", swallowed::delegate::analyze),
+    services("swallowed.HostOwnerAnalyzer", "Finds hosts that a virtual service loses to another one", swallowed::host_owner::analyze),
+    services("swallowed.UnreachedRuleAnalyzer", "Finds rules that no request reaches", swallowed::unreached_rule::analyze),
+    services("swallowed.OverruledAnalyzer", "Finds destination rules that no client uses", swallowed::overruled::analyze),
+    services("swallowed.DroppedServerAnalyzer", "Finds servers of gateways that are not served", swallowed::dropped_server::analyze),
+    services("swallowed.PortOwnerAnalyzer", "Finds services that cannot be told from others on their port", swallowed::port_owner::analyze),
+    services("swallowed.CapturedPortAnalyzer", "Finds services that take a whole port", swallowed::captured_port::analyze),
+    services("swallowed.OpaquePortAnalyzer", "Finds rules and policies for another protocol than a port's", swallowed::opaque_port::analyze),
 ];
 
 /// The analyzers that look at objects together.
@@ -167,7 +182,7 @@ pub fn schema_analyzers() -> impl Iterator<Item = (String, String)> {
 /// the table; with `single`, also what is to be said of each alone.
 pub fn analyze(mesh: &Mesh<'_>, known: Needs, single: bool) -> Vec<Diagnostic> {
     let mut report = Report::default();
-    for analyzer in TOGETHER.iter().filter(|analyzer| known == Needs::Runtime || analyzer.needs == Needs::Configuration) {
+    for analyzer in TOGETHER.iter().filter(|analyzer| analyzer.needs <= known) {
         (analyzer.run)(mesh, &mut report);
     }
     if single {

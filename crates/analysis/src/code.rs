@@ -93,4 +93,12 @@ codes! {
     JWKS_URI_FETCH_UNRESTRICTED = Warning "IST0175" "JwksUriFetchUnrestricted";
     GATEWAY_API_CRD_VERSION_BELOW_MINIMUM = Warning "IST0176" "GatewayAPICRDVersionBelowMinimum";
     CONFLICTING_SERVICE_ENTRY_PROTOCOL = Warning "IST0177" "ConflictingServiceEntryProtocol";
+    HOST_OWNED_BY_ANOTHER = Warning "HostOwnedByAnother" "HostOwnedByAnother";
+    RULE_NEVER_REACHED = Warning "RuleNeverReached" "RuleNeverReached";
+    DESTINATION_RULE_OVERRULED = Warning "DestinationRuleOverruled" "DestinationRuleOverruled";
+    DESTINATION_RULE_NOT_USED = Warning "DestinationRuleNotUsed" "DestinationRuleNotUsed";
+    GATEWAY_SERVER_DROPPED = Error "GatewayServerDropped" "GatewayServerDropped";
+    PORT_CONFLICT = Warning "PortConflict" "PortConflict";
+    PORT_CAPTURED = Warning "PortCaptured" "PortCaptured";
+    RULES_OF_ANOTHER_PROTOCOL = Warning "RulesOfAnotherProtocol" "RulesOfAnotherProtocol";
 }

@@ -31,6 +31,7 @@ mod service;
 mod service_entry;
 mod sidecar;
 mod suppression;
+mod swallowed;
 mod telemetry;
 mod virtual_service;
 mod webhook;

@@ -19,7 +19,22 @@ impl Report {
 
     /// A reference that leads nowhere (`IST0101`), in Istio's words.
     pub fn not_found(&mut self, object: ObjectRef, field: impl Into<String>, what: &str, name: &str) {
-        self.add(crate::code::REFERENCED_RESOURCE_NOT_FOUND, object, field, format!("Referenced {what} not found: {name:?}"));
+        let text = format!("Referenced {what} not found: {name:?}{}", way_out(what));
+        self.add(crate::code::REFERENCED_RESOURCE_NOT_FOUND, object, field, text);
+    }
+}
+
+/// What to do about a reference that leads nowhere.
+fn way_out(what: &str) -> &'static str {
+    match what {
+        "host" | "mirror host" => "; declare it with a Service or ServiceEntry, or mend the name",
+        "host:port" => "; add the port to the service, or name one that it has",
+        "host+subset in destinationrule" | "mirror+subset in destinationrule" => "; add the subset to a DestinationRule of the host, or route without it",
+        "gateway" => "; create it, or mend the name (one without a namespace belongs to that of the VirtualService)",
+        "selector" => "; mend the labels, or start a workload that has them",
+        "credentialName" => "; create the Secret in the namespace of the gateway's workload, or mend the name",
+        "namespace" => "; create it, or mend the name",
+        _ => "",
     }
 }
 

@@ -87,6 +87,24 @@ impl MergedGateway {
         }
         merged
     }
+
+    /// The servers that a workload with these labels does not serve, each with the one that has its place. Ports are taken
+    /// as the Gateways say them.
+    pub fn dropped(snapshot: &Snapshot, labels: &Labels) -> Vec<(GatewayServer, GatewayServer)> {
+        let mut ports: BTreeMap<GatewayPort, Vec<GatewayServer>> = BTreeMap::new();
+        let mut dropped = Vec::new();
+        for object in snapshot.gateways.iter() {
+            let Some(own) = Ports::of(snapshot, object, labels, &[]) else { continue };
+            for (port, server) in object.spec.servers.iter().flat_map(|server| resolve(object, server, &own)) {
+                let rows = ports.entry(port).or_default();
+                match rows.iter().find(|row| !compatible(row, &server)) {
+                    Some(row) => dropped.push((server, row.clone())),
+                    None => rows.push(server),
+                }
+            }
+        }
+        dropped
+    }
 }
 
 /// Whether any server of a Gateway is AUTO_PASSTHROUGH.

@@ -1,7 +1,7 @@
 //! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
 
 use crate::{Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
-use base::{Diagnostic, Namespace};
+use base::Namespace;
 use config::{Key, Store, StoreChanges};
 use incremental::{Cx, Table};
 use istio_api::networking::destination_rule::TrafficPolicy;
@@ -24,11 +24,6 @@ impl Model {
     /// The newest snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
-    }
-
-    /// What users should know about their objects together.
-    pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        crate::diagnostics::all(&self.snapshot)
     }
 
     /// Brings the snapshot up to date. Cost: the parts whose kinds changed are built again, each in the size of its

@@ -3,7 +3,7 @@
 use crate::class::{self, Class, ClassKey};
 use crate::delta::Delta;
 use crate::generate::Generator;
-use base::{Diagnostic, DomainSuffix};
+use base::DomainSuffix;
 use config::{Event, Features, Store};
 use model::{Model, ProxyTraits, Snapshot};
 use registry::{Registry, RegistryChanges, Resolution};
@@ -112,11 +112,6 @@ impl State {
     /// The work done so far.
     pub fn statistics(&self) -> Statistics {
         self.generator.count(self.statistics)
-    }
-
-    /// What users should know: of their files, and of their objects together.
-    pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        self.store.findings.values().flatten().cloned().chain(self.model.diagnostics()).collect()
     }
 
     /// Takes one turn. Its cost is stated at each stage.

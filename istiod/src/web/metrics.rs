@@ -61,7 +61,7 @@ impl Page {
         self.gauge("pilot_virt_services", "VirtualServices known to the control plane.", snapshot.virtual_services.all.len());
         self.gauge("pilot_vservice_dup_domain", "Host names that several VirtualServices of the mesh claim.", duplicate_hosts(published));
         self.gauge("pilot_total_rejected_configs", "Objects that are not used, or not in full.", rejected_objects(published));
-        self.gauge("istiod_classes", "Classes of proxies that are served the same.", published.classes);
+        self.gauge("istiod_classes", "Classes of proxies that are served the same.", published.classes.len());
         self.gauge("istiod_overlay_rows", "Resources that one class has for itself over the shared ones.", published.overlay_rows);
         let statistics = published.statistics;
         self.counter("istiod_turns_total", "Turns taken.", statistics.turns);

@@ -149,7 +149,7 @@ pub fn run(arguments: &Arguments, istiod: &Istiod) -> anyhow::Result<()> {
             running::objects(istiod, &mut input)?;
         }
         let unreadable = files.iter().filter(|file| !input.add(file)).count();
-        let needs = if arguments.whole_mesh { Needs::Runtime } else { Needs::Configuration };
+        let needs = if arguments.whole_mesh { Needs::Workloads } else { Needs::Configuration };
         (input.analyze(needs, &suppressions), unreadable)
     };
     messages.sort();

@@ -106,7 +106,7 @@ impl Input {
                 store.apply(events);
                 analysis::analyze(&Mesh { store: &store, foreign: &foreign, snapshot: None }, needs, true)
             }
-            Needs::Runtime => {
+            Needs::Services | Needs::Workloads => {
                 events.extend(foreign.pods().into_iter().map(|pod| event(Change::Set(pod.into()))));
                 let mut state = State::new(DomainSuffix::default());
                 state.turn(events.into_iter().map(Turn::Event).collect());
