@@ -9,6 +9,7 @@
 mod class;
 mod delta;
 mod diagnostics;
+mod drafts;
 mod generate;
 mod own;
 mod part;

@@ -2,12 +2,15 @@
 
 use crate::class::ClassKey;
 use crate::delta::Delta;
+use crate::drafts::{Drafts, Seen};
 use crate::generate::{Built, Generator};
 use crate::part::Sight;
-use crate::resolve::{self, Scope, View as ClassView};
-use base::Hostname;
-use incremental::Cell;
-use model::{MESH_GATEWAY, MergedGateway, Snapshot};
+use crate::resolve::{
+    self, Scope, View as ClassView,
+    outbound::{Draft, Frame},
+};
+use envoy::listener::Bind;
+use model::{MESH_GATEWAY, MergedGateway, SidecarScope, Snapshot};
 use registry::ServiceTarget;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,11 +21,8 @@ use xds_wire::{Encoded, ResourceName, ResourceType};
 /// Resources that were made together, with what they depend on.
 #[derive(Default)]
 struct Group {
-    made: bool,
+    reads: Option<Seen>,
     resources: Vec<(ResourceType, Arc<Encoded>)>,
-    reads: Box<[Cell]>,
-    /// The hosts whose rules for TCP and TLS were looked at.
-    ruled: BTreeSet<Hostname>,
 }
 
 /// The own resources of a class.
@@ -30,20 +30,19 @@ struct Group {
 pub struct Own {
     inbound: Group,
     outbound: Group,
+    /// The listeners of drafts.
+    listeners: BTreeMap<Bind, (Arc<Draft>, Arc<Encoded>)>,
+    /// Only of a class that knows the addresses of its proxy, which are not listened for.
+    drafts: Drafts,
 }
 
 impl Group {
-    /// Whether they must be made again, whatever they are.
     fn reached(&self, delta: &Delta) -> bool {
-        !self.made
-            || delta.settings
-            || delta.policies
-            || delta.touched.reaches(&self.reads)
-            || self.ruled.iter().any(|host| delta.rules_about(host))
+        delta.policies || self.reads.as_ref().is_none_or(|seen| seen.reached(delta))
     }
 
     fn replace(&mut self, view: &ClassView<'_>, resources: Vec<(ResourceType, Arc<Encoded>)>) {
-        *self = Self { made: true, resources, reads: view.reads.take(), ruled: view.ruled.take() };
+        *self = Self { reads: Some(Seen::of(view)), resources };
     }
 }
 
@@ -51,7 +50,9 @@ impl Own {
     /// Those of a type, by name. Names are unique: the first resource of a name stays.
     pub fn rows(&self, kind: ResourceType) -> BTreeMap<ResourceName, Arc<Encoded>> {
         let mut out = BTreeMap::new();
-        for (_, resource) in self.outbound.resources.iter().chain(&self.inbound.resources).filter(|(own, _)| *own == kind) {
+        let listeners = self.listeners.values().map(|(_, listener)| listener).filter(|_| kind == ResourceType::Listener);
+        let others = self.outbound.resources.iter().chain(&self.inbound.resources).filter(|(own, _)| *own == kind);
+        for resource in listeners.chain(others.map(|(_, resource)| resource)) {
             out.entry(resource.name.clone()).or_insert_with(|| resource.clone());
         }
         out
@@ -60,30 +61,66 @@ impl Own {
     /// Makes what `delta` reaches; whether that was anything.
     pub fn advance(&mut self, generator: &mut Generator, snapshot: &Snapshot, key: &ClassKey, sight: &Sight, delta: &Delta) -> bool {
         match &sight.scope {
-            Some(scope) => self.advance_sidecar(generator, &ClassView::new(snapshot, key, scope), sight.services, delta),
+            Some(scope) => self.advance_sidecar(generator, &ClassView::new(snapshot, key, scope), sight, delta),
             None => self.advance_router(generator, snapshot, key, delta),
         }
     }
 
-    fn advance_sidecar(&mut self, generator: &mut Generator, view: &ClassView<'_>, services: bool, delta: &Delta) -> bool {
+    fn advance_sidecar(&mut self, generator: &mut Generator, view: &ClassView<'_>, sight: &Sight, delta: &Delta) -> bool {
         let Scope::Sidecar(scope) = view.scope else { return false };
-        let (inbound, outbound) = (self.inbound.reached(delta), services || self.outbound.reached(delta));
+        let inbound = self.inbound.reached(delta);
         if inbound {
             let clusters = generator.all(ResourceType::Cluster, resolve::inbound::clusters(view));
             let listeners = generator.all(ResourceType::Listener, resolve::inbound::listeners(view));
             self.inbound.replace(view, clusters.into_iter().chain(listeners).collect());
         }
-        if outbound {
-            let listeners = generator.all(ResourceType::Listener, resolve::outbound::listeners(view, scope));
-            self.outbound.replace(view, listeners);
+        let drafts = if view.class.addresses.is_empty() {
+            sight.drafts.clone()
+        } else {
+            self.drafts.advance(view, scope, sight.services, delta);
+            self.drafts.rows.clone()
+        };
+        inbound | self.advance_outbound(generator, view, scope, &drafts, delta)
+    }
+
+    /// Builds the listeners whose drafts differ; all of them if what they have in common does.
+    fn advance_outbound(
+        &mut self,
+        generator: &mut Generator,
+        view: &ClassView<'_>,
+        scope: &SidecarScope,
+        drafts: &BTreeMap<Bind, Arc<Draft>>,
+        delta: &Delta,
+    ) -> bool {
+        let all = self.outbound.reached(delta);
+        let same = |(bind, draft): (&Bind, &Arc<Draft>)| self.listeners.get(bind).is_some_and(|(known, _)| Arc::ptr_eq(known, draft));
+        if !all && self.listeners.len() == drafts.len() && drafts.iter().all(same) {
+            return false;
         }
-        inbound || outbound
+        let frame = Frame::of(view, scope);
+        if all {
+            let fixed = generator.all(ResourceType::Listener, resolve::outbound::fixed(view, &frame));
+            self.outbound.replace(view, fixed);
+            self.listeners.clear();
+        }
+        let mut listeners = BTreeMap::new();
+        for (bind, draft) in drafts {
+            let known = self.listeners.remove(bind).filter(|(known, _)| Arc::ptr_eq(known, draft));
+            let row = known.or_else(|| {
+                let built = resolve::outbound::listener(bind, draft, &frame);
+                let (_, listener) = generator.all(ResourceType::Listener, vec![built]).pop()?;
+                Some((draft.clone(), listener))
+            });
+            listeners.extend(row.map(|row| (bind.clone(), row)));
+        }
+        self.listeners = listeners;
+        true
     }
 
     /// A gateway looks at every service and at every rule that is bound to a gateway.
     fn advance_router(&mut self, generator: &mut Generator, snapshot: &Snapshot, key: &ClassKey, delta: &Delta) -> bool {
         let bound = |gateways: &BTreeSet<String>| gateways.iter().any(|name| name != MESH_GATEWAY);
-        if self.outbound.made && !delta.services && !self.outbound.reached(delta) && !delta.rules.iter().any(|vs| bound(&vs.gateways)) {
+        if !delta.services && !self.outbound.reached(delta) && !delta.rules.iter().any(|vs| bound(&vs.gateways)) {
             return false;
         }
         let gateway = MergedGateway::build(snapshot, &key.namespace, &key.labels, &targets(key));

@@ -2,10 +2,12 @@
 
 use crate::class::ClassKey;
 use crate::delta::Delta;
+use crate::drafts::Drafts;
 use crate::generate::{Generator, ServiceClusters};
-use crate::resolve::{self, Scope, View as ClassView};
+use crate::resolve::{self, Scope, View as ClassView, outbound::Draft};
 use crate::route_table::{Making, RouteTable};
 use base::Hostname;
+use envoy::listener::Bind;
 use model::{MergedGateway, ProxyKind, SidecarScope, Snapshot};
 use std::{
     borrow::Cow,
@@ -23,6 +25,7 @@ pub struct Part {
     /// By host name: a part sees one service of each.
     pub(crate) rows: BTreeMap<Hostname, Arc<ServiceClusters>>,
     table: RouteTable,
+    drafts: Drafts,
     /// Of sidecars; kept for the listeners of each class.
     scope: Option<Arc<Scope>>,
     /// The turn in which some listener last saw other services than before.
@@ -36,12 +39,14 @@ pub struct Sight {
     pub scope: Option<Arc<Scope>>,
     /// Whether the listeners see other services than in the last turn.
     pub services: bool,
+    /// The outbound listeners, as far as classes have them in common.
+    pub drafts: Arc<BTreeMap<Bind, Arc<Draft>>>,
 }
 
 impl Part {
     /// What its classes see.
     pub fn sight(&self) -> Sight {
-        Sight { scope: self.scope.clone(), services: self.services_turn == self.turn }
+        Sight { scope: self.scope.clone(), services: self.services_turn == self.turn, drafts: self.drafts.rows.clone() }
     }
 }
 
@@ -71,6 +76,9 @@ impl Generator {
             delta.hosts.iter().for_each(|host| self.clusters_of(part, &view, host));
         }
         drop(view.reads.take());
+        if let Scope::Sidecar(scope) = &*scope {
+            part.drafts.advance(&view, scope, part.services_turn == self.turn, delta);
+        }
         let nothing = !delta.settings && !delta.services && delta.hosts.is_empty() && delta.rules.is_empty();
         if let (Scope::Sidecar(scope), false) = (&*scope, nothing) {
             let (rows, interner) = (&mut self.routes, &mut self.interner);

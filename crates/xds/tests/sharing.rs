@@ -159,6 +159,80 @@ fn a_rule_of_routes_builds_no_cluster_and_no_endpoint() {
     assert_eq!(mesh.news(&before), [["rds 80"], ["rds 80"]]);
 }
 
+/// As many services, each with a rule of routes and one of clusters, seen from two namespaces that have none of them.
+fn many_services(timeout: u32, balancer: &str) -> String {
+    let one = |i: usize| {
+        let (seconds, simple) = if i == 7 { (timeout, balancer) } else { (10, "RANDOM") };
+        let name = format!("svc-{i}");
+        let (service, slice) = (service(&name, &format!("10.96.0.{}", i + 1), "http"), slice(&name, &[&format!("10.1.{i}.1")]));
+        format!(
+            "{service}{slice}---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  hosts: [{name}]
+  http:
+  - timeout: {seconds}s
+    route: [{{destination: {{host: {name}}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  host: {name}
+  trafficPolicy: {{loadBalancer: {{simple: {simple}}}}}
+"
+        )
+    };
+    (0..20).map(one).collect::<String>()
+        + &service("db", "10.96.1.1", "tcp")
+        + &slice("db", &["10.1.99.1"]).replace("name: http", "name: tcp")
+}
+
+fn many() -> Mesh {
+    let mut mesh = Mesh::new(&many_services(10, "RANDOM"));
+    mesh.connect([(1, sidecar("here", "a", "10.2.0.1")), (2, sidecar("there", "b", "10.2.0.2"))]);
+    assert_eq!(mesh.state.classes().len(), 2);
+    mesh
+}
+
+#[test]
+fn a_rule_of_one_host_builds_one_virtual_host() {
+    let mut mesh = many();
+    let before = mesh.views.clone();
+    let work = mesh.write(&many_services(11, "RANDOM"));
+    assert_eq!((work.virtual_host_rows, work.cluster_rows, work.endpoint_rows, work.listener_rows), (1, 0, 0, 0));
+    // Both namespaces have the same route configuration.
+    assert_eq!(work.route_rows, 1);
+    assert_eq!(mesh.news(&before), [["rds 80"], ["rds 80"]]);
+}
+
+#[test]
+fn a_rule_of_clusters_builds_the_clusters_of_its_host() {
+    let mut mesh = many();
+    let before = mesh.views.clone();
+    let work = mesh.write(&many_services(10, "ROUND_ROBIN"));
+    assert_eq!((work.virtual_host_rows, work.cluster_rows, work.route_rows, work.listener_rows), (0, 1, 0, 0));
+    let cluster = "cds outbound|80||svc-7.shop.svc.cluster.local";
+    assert_eq!(mesh.news(&before), [[cluster], [cluster]]);
+}
+
+#[test]
+fn a_service_builds_its_own_rows_and_no_listener_that_others_have() {
+    let mut mesh = many();
+    let before = mesh.views.clone();
+    let text = many_services(10, "RANDOM");
+    let work = mesh.write(&(text.clone() + &service("more", "10.96.2.1", "http")));
+    assert_eq!((work.virtual_host_rows, work.cluster_rows, work.endpoint_rows, work.listener_rows), (1, 1, 1, 0));
+    let own = "outbound|80||more.shop.svc.cluster.local";
+    let news = [format!("cds {own}"), format!("eds {own}"), "rds 80".to_string()];
+    assert_eq!(mesh.news(&before), [news.clone(), news]);
+    // One with an address of its own adds a listener, to each of two classes.
+    let work = mesh.write(&(text + &service("more", "10.96.2.1", "tcp")));
+    assert_eq!((work.virtual_host_rows, work.cluster_rows, work.endpoint_rows, work.listener_rows), (0, 1, 1, 2));
+}
+
 #[test]
 fn a_namespace_in_which_nothing_lies_reaches_nobody() {
     let mut mesh = two_namespaces();

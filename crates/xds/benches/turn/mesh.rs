@@ -1,14 +1,15 @@
 //! The mesh that is measured, the same as that of `ads-load`: each service has ten endpoints, a VirtualService and a
 //! DestinationRule with a subset; ten namespaces share them.
 
-use base::{ClusterId, DomainSuffix, Labels, Locality, Namespace, NetworkId};
+use base::{ClusterId, DomainSuffix};
 use config::{
     Event,
     file::{Contents, FileSet},
 };
-use model::{Certificates, InterceptionMode, ProxyKind, ProxyTraits};
 use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 use xds::{Input, State};
+use xds_api::envoy::config::core::v3::Node;
+use xds_api::google::protobuf::{Struct, Value, value::Kind};
 
 const NAMESPACES: usize = 10;
 const ENDPOINTS: usize = 10;
@@ -64,39 +65,33 @@ pub fn inputs(events: &[Event]) -> Vec<Input> {
 
 /// The connections of one sidecar of each class. Proxy `i` runs beside the first endpoint of service `i`.
 pub fn connections(classes: usize) -> Vec<Input> {
-    (0..classes).map(|i| Input::Connected(i as u64, Box::new(sidecar(i)))).collect()
+    (0..classes).filter_map(sidecar).collect()
 }
 
 fn namespace(i: usize) -> String {
     format!("load-{}", i % NAMESPACES)
 }
 
-fn sidecar(i: usize) -> ProxyTraits {
-    let namespace = namespace(i);
-    let address = endpoint(i, 0);
-    let labels = [("app", format!("svc-{i}")), ("pod-template-hash", format!("{i:x}"))];
-    ProxyTraits {
-        id: Arc::from(format!("sidecar~{address}~pod-{i}.{namespace}~{namespace}.svc.cluster.local")),
-        kind: ProxyKind::Sidecar,
-        dns_domain: Arc::from(format!("{namespace}.svc.cluster.local")),
-        namespace: Namespace::from(namespace),
-        addresses: vec![address],
-        labels: Labels::from(std::collections::BTreeMap::from(labels.map(|(key, value)| (key.to_string(), value)))),
-        cluster: ClusterId::new("Kubernetes"),
-        network: NetworkId::default(),
-        locality: Locality::default(),
-        node: Arc::default(),
-        interception: InterceptionMode::Redirect,
-        certificates: Certificates::Sds,
-        version: Arc::from("1.31.0"),
-        http10: false,
-        idle_timeout: Arc::default(),
-        http_proxy_port: 0,
-        unprivileged: false,
-        dns_capture: false,
-        service_account: Arc::from("default"),
-        workload: Arc::from(format!("svc-{i}")),
-    }
+/// As Istio's agent describes it.
+fn sidecar(i: usize) -> Option<Input> {
+    let text = |text: String| Value { kind: Some(Kind::StringValue(text)) };
+    let (namespace, address, name) = (namespace(i), endpoint(i, 0), format!("svc-{i}"));
+    let labels = [("app", name.clone()), ("pod-template-hash", format!("{i:x}"))];
+    let labels = Struct { fields: labels.map(|(key, value)| (key.to_string(), text(value))).into() };
+    let metadata = [
+        ("NAMESPACE", text(namespace.clone())),
+        ("WORKLOAD_NAME", text(name)),
+        ("CLUSTER_ID", text("Kubernetes".to_string())),
+        ("INSTANCE_IPS", text(address.to_string())),
+        ("ISTIO_VERSION", text("1.31.0".to_string())),
+        ("LABELS", Value { kind: Some(Kind::StructValue(labels)) }),
+    ];
+    let node = Node {
+        id: format!("sidecar~{address}~pod-{i}.{namespace}~{namespace}.svc.cluster.local"),
+        metadata: Some(Struct { fields: metadata.map(|(key, value)| (key.to_string(), value)).into() }),
+        ..Node::default()
+    };
+    Some(Input::Connected(i as u64, Box::new(xds::parse_node(&node).ok()?)))
 }
 
 fn endpoint(i: usize, k: usize) -> IpAddr {

@@ -24,9 +24,9 @@ use xds_api::Wire;
 /// Ports that a listener on all addresses must not take from the proxy itself: its status, metrics and capture ports.
 const RESERVED: [PortNumber; 4] = [15001, 15006, 15021, 15090];
 
-/// One listener while services add chains to it.
-#[derive(Default)]
-struct Draft {
+/// One listener without what is the same for all of a class; while it is made, services add chains to it.
+#[derive(Default, PartialEq)]
+pub struct Draft {
     chains: Vec<OutboundChain>,
     bind_to_port: bool,
     /// Where its HTTP chains look names up.
@@ -47,9 +47,8 @@ impl Draft {
     }
 }
 
-/// All outbound listeners of the class.
-pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
-    let policy = policy(view, scope);
+/// The listeners of a part.
+pub fn drafts(view: &View<'_>, scope: &SidecarScope) -> BTreeMap<Bind, Draft> {
     let mut drafts: BTreeMap<Bind, Draft> = BTreeMap::new();
     let mut locked = BTreeSet::new();
     for egress in &scope.egress {
@@ -61,17 +60,35 @@ pub fn listeners(view: &View<'_>, scope: &SidecarScope) -> Vec<Built> {
     if let Some(port) = http_proxy_port(view) {
         http_proxy(view, port, &mut drafts);
     }
-    let mut options = options::of(view, Reporter::Source);
-    if policy == OutboundPolicy::AllowAnyDynamicDns {
-        resolve_names(&mut options, &DnsCache::allow_any(cluster::families(view.class.families)));
+    drafts
+}
+
+/// What is the same for all outbound listeners of a class.
+pub struct Frame {
+    policy: OutboundPolicy,
+    options: ProxyOptions,
+}
+
+impl Frame {
+    /// That of the class.
+    pub fn of(view: &View<'_>, scope: &SidecarScope) -> Self {
+        let policy = policy(view, scope);
+        let mut options = options::of(view, Reporter::Source);
+        if policy == OutboundPolicy::AllowAnyDynamicDns {
+            resolve_names(&mut options, &DnsCache::allow_any(cluster::families(view.class.families)));
+        }
+        Self { policy, options }
     }
-    let mut out: Vec<Built> = drafts.into_iter().map(|(bind, draft)| build(&bind, draft, &policy, &options)).collect();
-    out.extend(tunnel(view));
+}
+
+/// The listeners of a class that no service has.
+pub fn fixed(view: &View<'_>, Frame { policy, options }: &Frame) -> Vec<Built> {
+    let mut out: Vec<Built> = tunnel(view).into_iter().collect();
     if view.class.interception != InterceptionMode::None {
         let (wildcards, _) = options::addresses(view.class.families);
         let bind = bind_all(&wildcards, port_or(view.snapshot.mesh.proxy_listen_port, listener::names::VIRTUAL_OUTBOUND_PORT));
         let transparent = view.class.interception == InterceptionMode::Tproxy;
-        let listener = listener::virtual_outbound(&VirtualOutboundInputs { bind: &bind, policy: &policy, transparent, options: &options });
+        let listener = listener::virtual_outbound(&VirtualOutboundInputs { bind: &bind, policy, transparent, options });
         out.push((listener.name.clone(), listener.to_bytes(), Arc::from([])));
     }
     out
@@ -83,7 +100,8 @@ pub fn tunnel(view: &View<'_>) -> Option<Built> {
     Some((listener.name.clone(), listener.to_bytes(), Arc::from([])))
 }
 
-fn build(bind: &Bind, draft: Draft, policy: &OutboundPolicy, options: &ProxyOptions) -> Built {
+/// The listener of a draft.
+pub fn listener(bind: &Bind, draft: &Draft, Frame { policy, options }: &Frame) -> Built {
     let fallback = if draft.bind_to_port { OutboundFallback::Close } else { OutboundFallback::Policy(policy) };
     let mut own = None;
     if !draft.caches.is_empty() {
@@ -93,7 +111,7 @@ fn build(bind: &Bind, draft: Draft, policy: &OutboundPolicy, options: &ProxyOpti
     let options = own.as_ref().unwrap_or(options);
     let inputs = OutboundListenerInputs { bind, bind_to_port: draft.bind_to_port, chains: &draft.chains, fallback, options };
     let listener = listener::outbound_listener(&inputs);
-    (listener.name.clone(), listener.to_bytes(), Arc::from(draft.origins.into_iter().collect::<Vec<_>>()))
+    (listener.name.clone(), listener.to_bytes(), Arc::from(draft.origins.iter().cloned().collect::<Vec<_>>()))
 }
 
 /// Lets the HTTP chains look names up that their cluster needs.
