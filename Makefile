@@ -43,6 +43,15 @@ soak: build envoy ## what takes longer: 100 orders of every case's objects, ten 
 	@cargo build --release --package istiod --package ads-load
 	@for round in 1 2 3; do python3 tools/bench.py --binaries $(CARGO_TARGET_DIR)/release --changes 5 --virtual-service-changes 2 || exit 1; done
 
+SECONDS ?= 60
+SEED := $(or $(SEED),$(shell date +%s))
+
+.PHONY: fuzz
+fuzz: ## random CSRs, tokens, keys, messages and nodes: SECONDS=60 for each; SEED=… repeats a run
+	@echo "SEED=$(SEED)"
+	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package ca --test random
+	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package xds --test random_nodes
+
 .PHONY: bless
 bless: ## accepts what is generated now as what the cases expect (tests/cases/*/*/expected); look at the difference
 	@BLESS=1 cargo test --quiet --package testkit --test golden

@@ -1,11 +1,13 @@
 //! The task that owns the state: it waits for inputs, takes one turn with all that have come, and tells the proxies.
 
+use base::ClusterId;
 use config::{Change, Event, Store};
+use istio_api::mesh::MeshConfig;
 use model::{ProxyTraits, Snapshot};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use xds::{ClassKey, Input, ProxyId, State, Statistics};
-use xds_wire::View;
+use xds_wire::{ResourceType, Resources, View};
 
 /// What a connection says to the pipeline.
 pub enum ProxyEvent {
@@ -37,6 +39,21 @@ pub struct Published {
     pub overlay_rows: usize,
     /// Whether every source has sent what existed when it started.
     pub synced: bool,
+    /// The mesh configuration as it was stated, without what a rotation of the CA adds.
+    pub mesh: Arc<MeshConfig>,
+    /// What of the CA is served.
+    pub trust: Arc<Trust>,
+}
+
+/// What the CA adds to everything that is served.
+#[derive(Default)]
+pub struct Trust {
+    /// Names the roots.
+    pub bundle: String,
+    /// The roots, for PCDS.
+    pub roots: Resources,
+    /// Trust domains that proxies accept beside those of the mesh configuration.
+    pub domains: Vec<String>,
 }
 
 /// The state with its two ends.
@@ -49,6 +66,11 @@ pub struct Pipeline {
     unsynced: usize,
     published: watch::Sender<Arc<Published>>,
     classes: Arc<Vec<ClassKey>>,
+    trust: watch::Receiver<Arc<Trust>>,
+    /// What is served of it.
+    trusted: Arc<Trust>,
+    /// The mesh configuration as it was stated.
+    mesh: Event,
 }
 
 impl Pipeline {
@@ -59,8 +81,11 @@ impl Pipeline {
         proxies: mpsc::UnboundedReceiver<ProxyEvent>,
         sources: usize,
         published: watch::Sender<Arc<Published>>,
+        mut trust: watch::Receiver<Arc<Trust>>,
     ) -> Self {
-        Self { state, events, proxies, views: BTreeMap::new(), waiting: Vec::new(), unsynced: sources, published, classes: Arc::default() }
+        let trusted = trust.borrow_and_update().clone();
+        let mesh = Event { cluster: ClusterId::new(""), change: Change::Mesh(state.store().mesh.clone()) };
+        Self { state, events, proxies, views: BTreeMap::new(), waiting: Vec::new(), unsynced: sources, published, classes: Arc::default(), trust, trusted, mesh }
     }
 
     /// Takes turns until both ends are gone.
@@ -73,6 +98,7 @@ impl Pipeline {
                     Some(events) => self.take_events(events, &mut batch),
                     None => return,
                 },
+                Ok(()) = self.trust.changed() => self.take_trust(&mut batch),
                 // Held back until there is something to serve: an empty answer would take everything away.
                 event = self.proxies.recv(), if self.unsynced == 0 => match event {
                     Some(event) => self.take_proxy(event, &mut batch),
@@ -94,11 +120,43 @@ impl Pipeline {
 
     fn take_events(&mut self, events: Vec<Event>, batch: &mut Vec<Input>) {
         for event in events {
-            if event.change == Change::Synced {
-                self.unsynced = self.unsynced.saturating_sub(1);
+            match &event.change {
+                Change::Synced => self.unsynced = self.unsynced.saturating_sub(1),
+                Change::Mesh(_) => {
+                    self.mesh = event;
+                    batch.push(Input::Event(self.accepting()));
+                    continue;
+                }
+                _ => {}
             }
             batch.push(Input::Event(event));
         }
+    }
+
+    /// The CA has other roots, or accepts other trust domains.
+    fn take_trust(&mut self, batch: &mut Vec<Input>) {
+        let trust = self.trust.borrow_and_update().clone();
+        if trust.domains != self.trusted.domains {
+            self.trusted = trust.clone();
+            batch.push(Input::Event(self.accepting()));
+        }
+        self.trusted = trust;
+        for view in self.views.values() {
+            view.send_modify(|view| *view = with_roots(view, &self.trusted));
+        }
+    }
+
+    /// The mesh configuration with the trust domains that the CA accepts as aliases.
+    fn accepting(&self) -> Event {
+        let Change::Mesh(stated) = &self.mesh.change else { return self.mesh.clone() };
+        let known = |domain: &&String| **domain != stated.trust_domain && !stated.trust_domain_aliases.contains(domain);
+        let more: Vec<String> = self.trusted.domains.iter().filter(known).cloned().collect();
+        if more.is_empty() {
+            return self.mesh.clone();
+        }
+        let mut mesh = (**stated).clone();
+        mesh.trust_domain_aliases.extend(more);
+        Event { cluster: self.mesh.cluster.clone(), change: Change::Mesh(Arc::new(mesh)) }
     }
 
     fn take_proxy(&mut self, event: ProxyEvent, batch: &mut Vec<Input>) {
@@ -119,6 +177,7 @@ impl Pipeline {
         let publication = self.state.turn(batch);
         let mut replies: BTreeMap<ProxyId, _> = std::mem::take(&mut self.waiting).into_iter().collect();
         for (id, view) in publication.views {
+            let view = with_roots(&view, &self.trusted);
             if let Some(sender) = self.views.get(&id) {
                 sender.send_replace(view);
             } else if let Some(reply) = replies.remove(&id) {
@@ -145,8 +204,20 @@ impl Pipeline {
             statistics: state.statistics(),
             overlay_rows: overlay_rows(state),
             synced: self.unsynced == 0,
+            mesh: match &self.mesh.change {
+                Change::Mesh(mesh) => mesh.clone(),
+                _ => state.store().mesh.clone(),
+            },
+            trust: self.trusted.clone(),
         }));
     }
+}
+
+/// The roots of the mesh are the same for all and depend on no object, so they come in here.
+fn with_roots(view: &View, trust: &Trust) -> Arc<View> {
+    let mut view = view.clone();
+    view.set(ResourceType::ProxyConfig, trust.roots.clone());
+    Arc::new(view)
 }
 
 fn overlay_rows(state: &State) -> usize {

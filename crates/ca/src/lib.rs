@@ -40,7 +40,7 @@ pub use root::{
     load_or_generate,
 };
 pub use rotation::{
-    ConnectedProxy, Generation, HoldUp, Holder, Holders, Order, Phase, Rotation, RotationError, RotationSettings, Status,
+    ConnectedProxy, Generation, HoldUp, Holder, Holders, Order, Phase, Rotation, RotationError, RotationSettings, Status, resume,
 };
 pub use service::{CertificateService, UnaryBody, presented};
 pub use serving::{LeastVersion, OwnCertificate, ServerConfigs, ServerKind, Serving, ServingError, ServingSettings};

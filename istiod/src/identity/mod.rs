@@ -2,22 +2,33 @@
 
 mod arguments;
 mod follow;
+mod kubernetes;
+mod rotate;
 mod secured;
 mod token;
 
 pub use arguments::IdentityArguments;
+pub use rotate::RotationHandle;
 pub use secured::serve as serve_secured;
 pub use token::{TokenArguments, print_token};
 
-use crate::{arguments::Discovery, pipeline::Published};
+use crate::{
+    arguments::Discovery,
+    pipeline::{Published, Trust},
+};
+use ads::Connections;
+use kubernetes::{ApiServerTokens, ConfigMaps, SecretStore};
 use anyhow::Context;
 use base::ClusterId;
 use ca::{
-    Authority, BundleWriter, CertificateService, FileRootStore, Holders, KeyMaterial, Metrics, Peers, PluggedIn, RootStore, ServerConfigs, Serving,
+    Authority, BundleWriter, CertificateService, FileRootStore, Holders, KeyMaterial, Metrics, Peers, PluggedIn, RootStore, RotationSettings, ServerConfigs, Serving,
     Settings, Signer,
     authenticate::{Authenticator, FileKeys, Tokens, TokensSettings},
 };
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::sync::watch;
 
 /// Everything that answers on the secured port.
@@ -35,6 +46,10 @@ pub struct Identity {
     pub metrics: Metrics,
     /// Whether streams must be authenticated.
     pub authenticate_streams: bool,
+    /// Where a rotation stands.
+    pub rotation: RotationHandle,
+    /// What the pipeline serves of it.
+    pub trust: watch::Receiver<Arc<Trust>>,
 }
 
 /// Where things are kept: in files, or in a cluster.
@@ -43,6 +58,8 @@ pub struct Places {
     pub store: Option<Arc<dyn RootStore>>,
     /// Copies of the roots for workloads.
     pub bundles: Option<Arc<dyn BundleWriter>>,
+    /// The cluster whose tokens are taken.
+    pub tokens: Option<Arc<ApiServerTokens>>,
 }
 
 impl Places {
@@ -52,6 +69,19 @@ impl Places {
         Self {
             store: folder.clone().map(|folder| folder as Arc<dyn RootStore>),
             bundles: folder.map(|folder| folder as Arc<dyn BundleWriter>),
+            tokens: None,
+        }
+    }
+
+    /// A Secret and ConfigMaps of a cluster, whose tokens are taken. A folder that the flags name has precedence, for a
+    /// control plane under development beside the cluster.
+    pub fn cluster(arguments: &IdentityArguments, client: &kube::Client) -> Self {
+        let files = Self::files(arguments);
+        let secret = || Arc::new(SecretStore::new(client.clone(), &arguments.namespace)) as Arc<dyn RootStore>;
+        Self {
+            store: files.store.or_else(|| Some(secret())),
+            bundles: Some(Arc::new(ConfigMaps::new(client.clone()))),
+            tokens: Some(Arc::new(ApiServerTokens::new(client.clone()))),
         }
     }
 }
@@ -62,6 +92,7 @@ pub async fn start(
     places: Places,
     registry: &prometheus::Registry,
     readable: watch::Receiver<Arc<Published>>,
+    connections: Connections,
 ) -> anyhow::Result<Identity> {
     let own = &arguments.identity;
     let settings = own.settings()?;
@@ -71,17 +102,38 @@ pub async fn start(
         Some(material) => material,
         None => self_signed(places.store.as_deref(), &settings, &arguments.domain).await?,
     };
-    let signer = Signer::new(&material, SystemTime::now()).context("the CA cannot be used")?;
+    // A rotation that is under way, or the root that was used last, has precedence: what differs from it is led to.
+    let stored = match &places.store {
+        Some(store) => store.load().await?.and_then(|stored| ca::resume(&stored.data)),
+        None => None,
+    };
+    let signer = Signer::new(stored.as_ref().unwrap_or(&material), SystemTime::now()).context("the CA cannot be used")?;
     let authority = Arc::new(Authority::new(signer, settings));
     let tokens = Tokens::new(ClusterId::new(&arguments.cluster_id), TokensSettings { audiences: own.token_audiences.clone(), ..TokensSettings::default() });
-    if let Some(path) = &own.token_keys {
-        tokens.set_cluster(ClusterId::new(&arguments.cluster_id), Arc::new(FileKeys(path.clone())), None);
+    let (cluster, replicas) = (ClusterId::new(&arguments.cluster_id), places.tokens.is_some());
+    match (&own.token_keys, places.tokens) {
+        (Some(path), _) => tokens.set_cluster(cluster, Arc::new(FileKeys(path.clone())), None),
+        (None, Some(server)) => tokens.set_cluster(cluster, server.clone(), Some(server)),
+        (None, None) => {}
     }
     let authenticator = Arc::new(Authenticator::new(authority.clone(), tokens, metrics.clone()));
     let serving = Serving::new(authority.clone(), own.serving(), own.own_certificate()?)?;
     let peers = Peers::new(own.limits());
     let holders = Arc::new(Holders::default());
-    let service = CertificateService::new(authority.clone(), authenticator.clone(), peers.clone(), metrics.clone(), holders);
+    let service = CertificateService::new(authority.clone(), authenticator.clone(), peers.clone(), metrics.clone(), holders.clone());
+    let (trust, trust_in) = watch::channel(rotate::first_trust(&authority));
+    let rotation = rotate::Driver {
+        authority: authority.clone(),
+        settings: rotation_settings(replicas),
+        store: places.store,
+        material,
+        plugged_in,
+        holders,
+        connections,
+        readable: readable.clone(),
+        trust,
+        metrics: metrics.clone(),
+    };
     let identity = Identity {
         authenticator: authenticator.clone(),
         service: own.enable_ca_server.then(|| Arc::new(service)),
@@ -89,14 +141,27 @@ pub async fn start(
         configs: serving.configs(),
         metrics: metrics.clone(),
         authenticate_streams: own.xds_auth,
+        rotation: rotation.start(),
+        trust: trust_in,
     };
     tokio::spawn(serving.run());
-    tokio::spawn(follow::trust_domains(authority.clone(), readable));
-    tokio::spawn(follow::token_keys(authenticator));
-    tokio::spawn(follow::plugged_in(authority.clone(), plugged_in));
-    tokio::spawn(follow::bundles(authority.clone(), places.bundles));
+    let namespaces = readable;
+    tokio::spawn(follow::token_keys(authenticator, own.token_keys.is_some()));
+    tokio::spawn(follow::bundles(authority.clone(), places.bundles, namespaces));
     tokio::spawn(follow::expiry(authority, metrics));
     Ok(identity)
+}
+
+/// Every replica looks at the store once a second; a phase lasts long enough for all of them to see it, and for what agents
+/// have accepted to reach their Envoys.
+fn rotation_settings(replicas: bool) -> RotationSettings {
+    let replica = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "istiod".to_owned());
+    RotationSettings {
+        replica,
+        least_phase: Duration::from_secs(if replicas { 15 } else { 3 }),
+        replica_gone: Duration::from_secs(60),
+        report_every: Duration::from_secs(20),
+    }
 }
 
 async fn self_signed(store: Option<&dyn RootStore>, settings: &Settings, trust_domain: &str) -> anyhow::Result<KeyMaterial> {

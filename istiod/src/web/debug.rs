@@ -1,6 +1,6 @@
 //! The table of debug pages, with Istio's names, and the one way in which all of them answer.
 
-use super::{Window, config_dump, findings, objects, proxies, services};
+use super::{Window, ca, config_dump, findings, objects, proxies, services};
 use axum::{
     Router,
     extract::{Query, State},
@@ -37,8 +37,9 @@ const fn page(name: &'static str, help: &'static str, render: fn(&Window, &Param
     Page { name, help, render }
 }
 
-const PAGES: [Page; 13] = [
+const PAGES: [Page; 14] = [
     page("adsz", "Connected proxies and what they have subscribed to (?proxyID=)", proxies::adsz),
+    page("ca", "How far a rotation of the root is, and which proxies it waits for (orders by POST)", ca::ca),
     page("config_dump", "What a proxy is served, as Envoy's own config_dump (?proxyID= and include_eds)", config_dump::config_dump),
     page("configz", "The Istio objects", objects::configz),
     page("connections", "Connected proxies", proxies::connections),

@@ -2,6 +2,7 @@
 //!
 //! One file for each group of pages; all read the cut that the pipeline published last, and none can change anything.
 
+mod ca;
 mod config_dump;
 mod debug;
 mod findings;
@@ -12,7 +13,7 @@ mod ready;
 mod services;
 mod timestamp;
 
-use crate::{discovery::Front, pipeline::Published};
+use crate::{discovery::Front, identity::RotationHandle, pipeline::Published};
 use ads::Connections;
 use axum::{
     Router,
@@ -35,6 +36,8 @@ pub struct Window {
     pub connections: Connections,
     /// The metrics of the process.
     pub metrics: observability::Metrics,
+    /// The rotation of the CA, if there is one.
+    pub rotation: Option<RotationHandle>,
 }
 
 impl Window {
@@ -46,7 +49,7 @@ impl Window {
 
 /// Serves all pages until the process ends.
 pub async fn serve(listener: TcpListener, window: Window) {
-    let debug = debug::routes().layer(middleware::from_fn(own_host_only));
+    let debug = debug::routes().merge(ca::routes()).layer(middleware::from_fn(own_host_only));
     let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug).with_state(window);
     if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await {
         tracing::error!("the debug pages are not served any more: {error}");

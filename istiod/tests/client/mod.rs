@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code)] // a failed unwrap is a failed test; not every test needs all
 
 use ca::{
-    api::{CREATE_CERTIFICATE, CertificateRequest, CertificateResponse},
+    api::{CREATE_CERTIFICATE, CertificateRequest, CertificateResponse, NODE_HEADER},
     pem,
 };
 use hyper_util::rt::TokioIo;
@@ -83,12 +83,20 @@ impl Client {
 
     /// Asks for a certificate.
     pub async fn certificate(&self, token: Option<&str>) -> Result<Held, Status> {
+        self.certificate_of(token, "").await
+    }
+
+    /// Asks for a certificate, as the agent of a node.
+    pub async fn certificate_of(&self, token: Option<&str>, node: &str) -> Result<Held, Status> {
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
         let channel = self.channel().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let request = with_token(CertificateRequest { csr, ..CertificateRequest::default() }, token);
+        let mut request = with_token(CertificateRequest { csr, ..CertificateRequest::default() }, token);
+        if !node.is_empty() {
+            request.metadata_mut().insert(NODE_HEADER, node.parse().unwrap());
+        }
         let codec = ProstCodec::<CertificateRequest, CertificateResponse>::default();
         let response = grpc.unary(request, CREATE_CERTIFICATE.parse().unwrap(), codec).await?;
         Ok(Held { chain: response.into_inner().cert_chain, key: key.serialize_pem() })

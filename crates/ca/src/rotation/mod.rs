@@ -20,4 +20,4 @@ mod state;
 pub use generation::Generation;
 pub use holders::{Holder, Holders};
 pub use rotation::{ConnectedProxy, HoldUp, Order, Rotation, RotationError, RotationSettings, Status};
-pub use state::Phase;
+pub use state::{Phase, resume};

@@ -128,6 +128,20 @@ impl State {
     }
 }
 
+/// What a process that starts signs with, if a rotation of ours has left a state: of an unfinished one the generation
+/// that signs, with the roots of both. `None` leaves it to what the process is started with.
+pub fn resume(data: &RootData) -> Option<KeyMaterial> {
+    if !State::is_noted(data) {
+        return None;
+    }
+    let state = State::read(data, "")?;
+    let roots = match &state.new {
+        Some(new) => format!("{}{}", state.old.material.roots, new.material.roots),
+        None => state.old.material.roots.clone(),
+    };
+    Some(KeyMaterial { roots, ..state.signing().material.clone() })
+}
+
 fn prefixed(data: &RootData) -> RootData {
     let next = data.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(NEXT)?.to_owned(), value.clone())));
     RootData(next.collect())
