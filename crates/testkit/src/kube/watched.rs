@@ -87,7 +87,7 @@ impl Watched {
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let metrics = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
-        metrics.map(|metric| metric.get_counter().value() + metric.get_gauge().value()).sum()
+        metrics.map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
     }
 }
 
