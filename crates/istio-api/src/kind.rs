@@ -46,6 +46,8 @@ macro_rules! for_each_kind {
             Pod { spec: $crate::kubernetes::pod::Pod, status: $crate::kubernetes::pod::PodStatus, field: pods, layout: Spec, group: "", versions: ["v1"], plural: "pods", short_names: ["po"], namespaced: true, kubernetes: true }
             Node { spec: $crate::kubernetes::node::Node, status: $crate::kubernetes::node::NodeStatus, field: nodes, layout: Spec, group: "", versions: ["v1"], plural: "nodes", short_names: ["no"], namespaced: false, kubernetes: true }
             Namespace { spec: $crate::kubernetes::namespace::Namespace, status: $crate::status::Unread, field: namespaces, layout: Body, group: "", versions: ["v1"], plural: "namespaces", short_names: ["ns"], namespaced: false, kubernetes: true }
+            Ingress { spec: $crate::kubernetes::ingress::Ingress, status: $crate::status::Unread, field: ingresses, layout: Spec, group: "networking.k8s.io", versions: ["v1"], plural: "ingresses", short_names: ["ing"], namespaced: true, kubernetes: true }
+            IngressClass { spec: $crate::kubernetes::ingress::IngressClass, status: $crate::status::Unread, field: ingress_classes, layout: Spec, group: "networking.k8s.io", versions: ["v1"], plural: "ingressclasses", short_names: [], namespaced: false, kubernetes: true }
             Secret { spec: $crate::kubernetes::secret::Secret, status: $crate::status::Unread, field: secrets, layout: Body, group: "", versions: ["v1"], plural: "secrets", short_names: [], namespaced: true, kubernetes: true }
             ConfigMap { spec: $crate::kubernetes::config_map::ConfigMap, status: $crate::status::Unread, field: config_maps, layout: Body, group: "", versions: ["v1"], plural: "configmaps", short_names: ["cm"], namespaced: true, kubernetes: true }
         }

@@ -115,6 +115,18 @@ pub(crate) fn passes_by_name(gateway: &Gateway) -> bool {
 /// On a Gateway: the Services by whose workloads it is served, in place of a selector; comma-separated host names.
 const GATEWAY_SERVICE: &str = "internal.istio.io/gateway-service";
 
+/// On a Gateway that was made of another object: that object, `Kind/name.namespace`.
+pub(crate) const PARENT: &str = "internal.istio.io/parents";
+
+/// The object that users know.
+fn origin(object: &Object<Gateway>) -> ObjectRef {
+    let parent = object.metadata.annotations.get(PARENT).and_then(|text| text.split_once('/'));
+    match parent.and_then(|(kind, rest)| Some((kind, rest.rsplit_once('.')?))) {
+        Some(("Ingress", (name, namespace))) => ObjectRef::new("Ingress", namespace, name),
+        _ => object.object_ref(),
+    }
+}
+
 /// On a Service: its ports are not translated for Gateways with a selector.
 const NO_PORT_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
 
@@ -153,7 +165,7 @@ fn resolve(object: &Object<Gateway>, server: &Server, ports: &Ports<'_>) -> Vec<
     let Some(declared_port) = port_number(port.number) else { return Vec::new() };
     let own = &object.metadata.namespace;
     let row = GatewayServer {
-        origin: object.object_ref(),
+        origin: origin(object),
         gateway: format!("{own}/{}", object.metadata.name),
         server: server.clone(),
         declared_port,

@@ -12,6 +12,7 @@ mod cluster_local;
 mod delegate;
 mod destination_rule;
 mod gateway;
+mod ingress;
 mod model;
 mod peer_authentication;
 mod policy_attachment;
@@ -33,4 +34,4 @@ pub use proxy::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTrai
 pub use request_authentication::issuers;
 pub use sidecar::{EgressListener, OutboundPolicy, SidecarScope, select_sidecar};
 pub use snapshot::Snapshot;
-pub use virtual_service::{MESH_GATEWAY, VirtualService, VirtualServices};
+pub use virtual_service::{MESH_GATEWAY, Semantics, VirtualService, VirtualServices};

@@ -1,6 +1,9 @@
 //! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
 
-use crate::{Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices};
+use crate::{
+    Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices,
+    ingress::Converted,
+};
 use base::Namespace;
 use config::{Key, Store, StoreChanges};
 use incremental::{Cx, Table};
@@ -18,6 +21,8 @@ use std::{
 pub struct Model {
     snapshot: Snapshot,
     resolved: Table<Key, VirtualService>,
+    /// What Ingresses become.
+    converted: Converted,
 }
 
 impl Model {
@@ -48,8 +53,9 @@ impl Model {
         next.features = store.features.clone();
         next.network_gateways = registry.network_gateways().clone();
         next.secrets = store.secrets.clone();
-        if changes.mesh || !changes.virtual_services.is_empty() {
-            Self::advance_virtual_services(next, &mut self.resolved, store, changes);
+        let converted = self.converted.advance(store, changes, next, services);
+        if changes.mesh || converted || !changes.virtual_services.is_empty() {
+            Self::advance_virtual_services(next, &mut self.resolved, &self.converted, store, changes);
         }
         if changes.mesh || !changes.destination_rules.is_empty() {
             let rows = by_age(&store.destination_rules);
@@ -57,8 +63,11 @@ impl Model {
             let rules = DestinationRules::build(rows.iter(), next.domain.as_str(), export_to, &next.destination_rules);
             next.destination_rules = Arc::new(rules);
         }
-        if !changes.gateways.is_empty() {
-            next.gateways = Arc::new(by_age(&store.gateways));
+        if converted || !changes.gateways.is_empty() {
+            let mut gateways = by_age(&store.gateways);
+            gateways.extend(self.converted.gateways.iter().cloned());
+            sort_by_age(&mut gateways);
+            next.gateways = Arc::new(gateways);
             let passing = next.gateways.iter().filter(|gateway| crate::gateway::passes_by_name(&gateway.spec));
             next.passing_gateways = Arc::new(passing.cloned().collect());
         }
@@ -91,7 +100,7 @@ impl Model {
             &changes.authorization_policies,
             &changes.request_authentications,
         ];
-        if changes.mesh || !services.services.is_empty() || selecting.iter().any(|changed| !changed.is_empty()) {
+        if changes.mesh || converted || !services.services.is_empty() || selecting.iter().any(|changed| !changed.is_empty()) {
             let labels = selecting_labels(next);
             keep_or_set(&mut next.selecting_labels, labels);
             next.locality_matters = locality_matters(next);
@@ -100,7 +109,13 @@ impl Model {
     }
 
     /// Resolves the objects that changed; the others keep their rows.
-    fn advance_virtual_services(next: &mut Snapshot, resolved: &mut Table<Key, VirtualService>, store: &Store, changes: &StoreChanges) {
+    fn advance_virtual_services(
+        next: &mut Snapshot,
+        resolved: &mut Table<Key, VirtualService>,
+        converted: &Converted,
+        store: &Store,
+        changes: &StoreChanges,
+    ) {
         let cx = &mut Cx::default();
         let export_to = &store.mesh.default_virtual_service_export_to;
         let mut dirty = changes.virtual_services.0.clone();
@@ -112,7 +127,7 @@ impl Model {
             let row = object.map(|object| VirtualService::resolve(object, next.domain.as_str(), export_to));
             resolved.set(key, row);
         }
-        let mut rows: Vec<_> = resolved.iter(cx).map(|(_, row)| row.clone()).collect();
+        let mut rows: Vec<_> = resolved.iter(cx).map(|(_, row)| row.clone()).chain(converted.virtual_services.iter().cloned()).collect();
         rows.sort_by(|a, b| (a.created, &a.name, &a.namespace).cmp(&(b.created, &b.name, &b.namespace)));
         // Anew after any change of the kind: a delegate does not know its roots, and the sorting costs as much.
         crate::delegate::merge(&mut rows);
@@ -142,11 +157,15 @@ fn keep_merged(rows: &mut [Arc<VirtualService>], previous: &[Arc<VirtualService>
 /// The objects of a kind, the oldest first; ties by name and namespace (Istio's `sortConfigByCreationTime`).
 fn by_age<T: Resource>(table: &Table<Key, Object<T>>) -> Vec<Arc<Object<T>>> {
     let mut rows: Vec<_> = table.iter(&mut Cx::default()).map(|(_, object)| object.clone()).collect();
+    sort_by_age(&mut rows);
+    rows
+}
+
+fn sort_by_age<T: Resource>(rows: &mut [Arc<Object<T>>]) {
     rows.sort_by(|a, b| {
         let key = |o: &Object<T>| (o.metadata.creation_timestamp, o.metadata.name.clone(), o.metadata.namespace.clone());
         key(a).cmp(&key(b))
     });
-    rows
 }
 
 /// Failover needs outlier detection; everything else that looks at localities says so.

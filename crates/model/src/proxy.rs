@@ -104,6 +104,8 @@ pub struct ProxyTraits {
     pub idle_timeout: Arc<str>,
     /// The parts of `PROXY_CONFIG` that listeners depend on, as JSON; `None` if the node sent none, so that the mesh's hold.
     pub proxy_config: Option<Arc<str>>,
+    /// `credential`: a provider of credentials listens on a socket beside the proxy.
+    pub external_credentials: bool,
     /// `INBOUND_LISTENER_EXACT_BALANCE`: of inbound listeners, and those of gateways.
     pub inbound_exact_balance: bool,
     /// `OUTBOUND_LISTENER_EXACT_BALANCE`

@@ -11,6 +11,21 @@ use std::{
 /// The reserved name for "all sidecars" in `gateways`.
 pub const MESH_GATEWAY: &str = "mesh";
 
+/// On a VirtualService that was made of another object: whose rules of matching hold.
+pub(crate) const SEMANTICS: &str = "internal.istio.io/route-semantics";
+
+/// Whose words a VirtualService is in, which changes what a few of its fields mean.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Semantics {
+    /// Its own.
+    #[default]
+    VirtualService,
+    /// Those of Ingress: prefixes are path elements.
+    Ingress,
+    /// Those of the Gateway API.
+    GatewayApi,
+}
+
 /// One VirtualService, resolved: short host names belong to its own namespace, gateways are `namespace/name`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct VirtualService {
@@ -32,6 +47,8 @@ pub struct VirtualService {
     pub spec: api::VirtualService,
     /// The objects whose rules were put into `spec`.
     pub delegates: Vec<ObjectRef>,
+    /// Whose words it is in.
+    pub semantics: Semantics,
     /// What is wrong between it and its delegates.
     pub findings: Vec<Diagnostic>,
 }
@@ -62,6 +79,11 @@ impl VirtualService {
             gateways: spec.gateways.iter().cloned().collect(),
             spec,
             delegates: Vec::new(),
+            semantics: match metadata.annotations.get(SEMANTICS).map(String::as_str) {
+                Some("ingress") => Semantics::Ingress,
+                Some("gateway") => Semantics::GatewayApi,
+                _ => Semantics::VirtualService,
+            },
             findings: Vec::new(),
         }
     }

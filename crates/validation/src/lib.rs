@@ -43,6 +43,11 @@ pub fn validate_document(object: &AnyObject, body: &Value) -> Vec<Diagnostic> {
     diagnostics
 }
 
+/// What the API server would refuse `object` for, which was decoded from `body`: the rules of the CRDs alone.
+pub fn validate_schema(object: &AnyObject, body: &Value) -> Vec<Diagnostic> {
+    schema::check(&object.object_ref(), object.kind(), body, &[])
+}
+
 /// What is wrong with `object`; errors mean that it must not be used. Kubernetes' own kinds have no rules here.
 pub fn validate(object: &AnyObject) -> Vec<Diagnostic> {
     let mut report = Report::new(object.object_ref());
@@ -68,6 +73,8 @@ pub fn validate(object: &AnyObject) -> Vec<Diagnostic> {
         | AnyObject::Pod(_)
         | AnyObject::Node(_)
         | AnyObject::Namespace(_)
+        | AnyObject::Ingress(_)
+        | AnyObject::IngressClass(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_) => {}
     }

@@ -40,6 +40,8 @@ pub struct ClassKey {
     pub idle_timeout: Arc<str>,
     /// Its own ProxyConfig, if it sent one.
     pub proxy_config: Option<Arc<str>>,
+    /// Whether credentials may come from a provider beside the proxy.
+    pub external_credentials: bool,
     /// Whether connections to inbound, and to outbound listeners are spread evenly over threads.
     pub exact_balance: (bool, bool),
     /// Ports below 1024.
@@ -124,6 +126,7 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         http10: proxy.http10,
         idle_timeout: proxy.idle_timeout.clone(),
         proxy_config: proxy.proxy_config.clone(),
+        external_credentials: proxy.external_credentials,
         exact_balance: (proxy.inbound_exact_balance, proxy.outbound_exact_balance),
         unprivileged: proxy.unprivileged,
         dns_capture: proxy.dns_capture,

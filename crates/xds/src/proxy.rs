@@ -62,6 +62,7 @@ pub fn parse_node(node: &Node) -> Result<ProxyTraits, NodeError> {
         http10: metadata.text("HTTP10") == "1",
         idle_timeout: Arc::from(metadata.text("IDLE_TIMEOUT")),
         proxy_config: metadata.proxy_config(),
+        external_credentials: metadata.flag("credential"),
         inbound_exact_balance: metadata.flag("INBOUND_LISTENER_EXACT_BALANCE"),
         outbound_exact_balance: metadata.flag("OUTBOUND_LISTENER_EXACT_BALANCE"),
         http_proxy_port: metadata.text("HTTP_PROXY_PORT").parse().unwrap_or_default(),

@@ -1,6 +1,8 @@
 //! A cluster while it is being made: its HTTP options are packed only at the end.
 
 use crate::filter::http::upstream_alpn::UpstreamProtocol;
+use crate::filter::network::proxy_headers::http1_options;
+use base::Protocol;
 use istio_api::Duration;
 use xds_api::Wire;
 use xds_api::envoy::config::cluster::v3::{Cluster, cluster::ClusterDiscoveryType, cluster::DiscoveryType};
@@ -80,6 +82,21 @@ impl ClusterDraft {
             http2_protocol_options: Some(Http2ProtocolOptions::default()),
             ..UseDownstreamHttpConfig::default()
         }));
+    }
+
+    /// Names of headers keep their case in HTTP/1; a cluster that always speaks HTTP/2 has no case to keep.
+    pub fn preserve_header_case(&mut self, protocol: Protocol) {
+        if !protocol.is_http() && !protocol.is_unsupported() {
+            return;
+        }
+        let options = http1_options(true);
+        match &mut self.http().upstream_protocol_options {
+            Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)) => config.http_protocol_options = Some(options),
+            Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(_)),
+            })) => {}
+            _ => self.set_explicit(ProtocolConfig::HttpProtocolOptions(options)),
+        }
     }
 
     /// The options of HTTP/2, if the cluster always speaks it.

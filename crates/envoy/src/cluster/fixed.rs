@@ -4,11 +4,11 @@ use super::connection_pool::{self, circuit_breakers, unlimited};
 use super::dns_cache::DnsCache;
 use super::draft::ClusterDraft;
 use super::inputs::{ClusterMeshDefaults, IpFamilies};
-use super::metadata;
+use super::{metadata, transport_socket};
 use super::outbound::dynamic_forward_proxy;
 use crate::tls;
 use istio_api::Duration;
-use istio_api::networking::destination_rule::ConnectionPoolSettings;
+use istio_api::networking::destination_rule::{ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings};
 use xds_api::envoy::config::cluster::v3::{
     Cluster,
     cluster::{DiscoveryType, LbConfig, LbPolicy, OriginalDstLbConfig},
@@ -34,8 +34,6 @@ pub const CONNECT_ORIGINATE_CLUSTER: &str = "connect_originate";
 const HBONE_PORT: u32 = 15008;
 /// Idle connections of passthrough clusters are closed after this time.
 const PASSTHROUGH_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// The mesh has no setting for HBONE's idle timeout here: Envoy's default, as Istio writes it.
-const HBONE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The source address by which traffic rules know the proxy's own connections to its workload (Istio's `127.0.0.6` and
 /// `::6`): without it they would be captured again.
@@ -89,12 +87,28 @@ pub fn inbound_passthrough_cluster(mesh: &ClusterMeshDefaults, pool: Option<&Con
     draft.finish()
 }
 
-/// [`DYNAMIC_DNS_CLUSTER`]
-pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies) -> Cluster {
+/// [`DYNAMIC_DNS_CLUSTER`]; `settings` is `outboundTrafficPolicy.tls`, under which hosts are called. TLS that cannot be made
+/// leaves none, as for the clusters of rules.
+pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies, settings: Option<&ClientTlsSettings>) -> Option<Cluster> {
     let mut draft = passthrough(DYNAMIC_DNS_CLUSTER, mesh, None);
     draft.cluster.alt_stat_name = format!("{DYNAMIC_DNS_CLUSTER};");
-    draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&DnsCache::allow_any(families), true));
-    draft.finish()
+    let mut insecure = true;
+    if let Some(settings) = settings.filter(|settings| matches!(settings.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)) {
+        let inputs = tls::UserTlsInputs {
+            settings,
+            service_names: &[],
+            http2: false,
+            defaults: mesh.tls_defaults.as_ref(),
+            credentials: None,
+        };
+        let context = tls::user_tls(&inputs).ok()??;
+        transport_socket::set_automatic_names(&mut draft, settings);
+        let options = draft.upstream_http();
+        insecure = !(options.auto_sni && options.auto_san_validation);
+        draft.cluster.transport_socket = Some(tls::upstream_transport_socket(&context));
+    }
+    draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&DnsCache::allow_any(families), insecure));
+    Some(draft.finish())
 }
 
 /// [`CONNECT_ORIGINATE_CLUSTER`]: HTTP/2 CONNECT over mTLS to the address in the connection's metadata.
@@ -113,7 +127,7 @@ pub fn connect_originate_cluster(mesh: &ClusterMeshDefaults, trust_domain: &str)
     if let Some(http2) = draft.http2() {
         http2.allow_connect = true;
     }
-    draft.common_http().idle_timeout = Some(HBONE_IDLE_TIMEOUT.0.into());
+    draft.common_http().idle_timeout = Some(mesh.hbone_idle_timeout.0.into());
     draft.cluster.transport_socket = Some(tls::hbone_transport_socket(trust_domain));
     draft.finish()
 }

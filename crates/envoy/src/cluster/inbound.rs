@@ -41,6 +41,8 @@ pub struct InboundClusterInputs<'a> {
     pub mesh: &'a ClusterMeshDefaults,
     /// The IP families of the proxy.
     pub families: IpFamilies,
+    /// `proxyHeaders.preserveHttp1HeaderCase`
+    pub preserves_header_case: bool,
     /// The services of the port, sorted by host name.
     pub services: &'a [ServiceMetadata<'a>],
 }
@@ -64,6 +66,9 @@ pub fn inbound_cluster(inputs: &InboundClusterInputs<'_>) -> Cluster {
     connection_pool::apply(&mut draft, inputs.mesh, inputs.connection_pool, None);
     if inputs.connection_pool.and_then(|pool| pool.http.as_ref()).is_some_and(|http| http.use_client_protocol) {
         draft.use_client_protocol();
+    }
+    if inputs.preserves_header_case {
+        draft.preserve_header_case(inputs.protocol);
     }
     let cluster = &mut draft.cluster;
     match inputs.endpoint {

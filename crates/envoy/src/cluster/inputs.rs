@@ -93,6 +93,10 @@ pub struct ClusterProxy {
     pub credentials: CredentialSource,
     /// Whether it sends HBONE.
     pub hbone: bool,
+    /// `proxyHeaders.preserveHttp1HeaderCase`
+    pub preserves_header_case: bool,
+    /// `connectionSettings.clusterPerConnectionBufferLimitBytes`
+    pub buffer_limit: Option<u32>,
 }
 
 /// The settings of the mesh under all clusters.
@@ -102,6 +106,8 @@ pub struct ClusterMeshDefaults {
     pub connect_timeout: Duration,
     /// `dnsRefreshRate`
     pub dns_refresh_rate: Duration,
+    /// `hboneIdleTimeout`
+    pub hbone_idle_timeout: Duration,
     /// `tcpKeepalive`
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `h2UpgradePolicy`
@@ -119,6 +125,7 @@ impl From<&MeshConfig> for ClusterMeshDefaults {
         Self {
             connect_timeout: or_default(mesh.connect_timeout, 10),
             dns_refresh_rate: or_default(mesh.dns_refresh_rate, 60),
+            hbone_idle_timeout: or_default(mesh.hbone_idle_timeout, 3600),
             tcp_keepalive: mesh.tcp_keepalive.clone(),
             h2_upgrade_policy: mesh.h2_upgrade_policy,
             tls_defaults: mesh.tls_defaults.clone(),

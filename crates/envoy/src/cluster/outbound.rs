@@ -60,6 +60,10 @@ pub fn outbound_cluster(inputs: &OutboundClusterInputs<'_>) -> (Option<Cluster>,
         let cache = DnsCache::of_service(inputs.hostname, inputs.proxy.families);
         draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&cache, insecure));
     }
+    draft.cluster.per_connection_buffer_limit_bytes = inputs.proxy.buffer_limit.map(Into::into);
+    if inputs.proxy.preserves_header_case {
+        draft.preserve_header_case(inputs.protocol);
+    }
     draft.cluster.metadata = metadata::outbound(inputs, (mesh_mtls && http).then(|| draft.protocol()));
     (Some(draft.finish()), diagnostics)
 }

@@ -122,7 +122,7 @@ fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Resul
 }
 
 /// Without a given SNI the one of the request is sent; without given names the certificate must be for it.
-fn set_automatic_names(draft: &mut ClusterDraft, settings: &ClientTlsSettings) {
+pub(super) fn set_automatic_names(draft: &mut ClusterDraft, settings: &ClientTlsSettings) {
     if !settings.sni.is_empty() {
         return;
     }

@@ -46,7 +46,8 @@ pub(super) fn forward(
     }
     let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.authority.clone()).filter(|authority| !authority.is_empty());
     action.host_rewrite_specifier = rewritten.or(authority).map(HostRewriteSpecifier::HostRewriteLiteral);
-    action.request_mirror_policies = mirror_policies(rule, &resolver);
+    action.request_mirror_policies = mirror_policies(rule, &resolver, inputs.defaults.shadow_host_suffix);
+    action.append_x_forwarded_host = inputs.defaults.forwards_host;
 
     let retries = rule.retries.as_ref().or(inputs.defaults.retries.as_ref());
     if let [only] = rule.route.as_slice() {

@@ -54,6 +54,10 @@ pub struct RouteDefaults {
     pub retries: Option<HttpRetry>,
     /// `defaultInboundHttpRetryPolicy`.
     pub inbound_retries: Option<HttpRetry>,
+    /// Not `DISABLE_SHADOW_HOST_SUFFIX`: mirrored requests have `-shadow` after their host.
+    pub shadow_host_suffix: bool,
+    /// `proxyHeaders.xForwardedHost`: a host that is rewritten is kept in a header.
+    pub forwards_host: bool,
 }
 
 /// Everything that the routes of one VirtualService depend on.

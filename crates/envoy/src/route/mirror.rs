@@ -7,12 +7,14 @@ use super::{
 use istio_api::networking::virtual_service::{Destination, HttpRoute, Percent};
 use xds_api::envoy::{config::route::v3::route_action::RequestMirrorPolicy, r#type::v3::FractionalPercent};
 
-/// The mirrors of a rule: that of `mirror`, then those of `mirrors`.
-pub(super) fn mirror_policies(rule: &HttpRoute, resolver: &Resolver<'_>) -> Vec<RequestMirrorPolicy> {
+/// The mirrors of a rule: that of `mirror`, then those of `mirrors`. The copies keep the host of the request, unless it shall
+/// be told apart by a suffix.
+pub(super) fn mirror_policies(rule: &HttpRoute, resolver: &Resolver<'_>, shadow_host_suffix: bool) -> Vec<RequestMirrorPolicy> {
     let first = rule.mirror.as_ref().and_then(|destination| policy(destination, first_share(rule)?, resolver));
     let further =
         rule.mirrors.iter().filter_map(|mirror| policy(mirror.destination.as_ref()?, share(mirror.percentage.as_ref())?, resolver));
-    first.into_iter().chain(further).collect()
+    let suffixed = |policy| RequestMirrorPolicy { disable_shadow_host_suffix_append: !shadow_host_suffix, ..policy };
+    first.into_iter().chain(further).map(suffixed).collect()
 }
 
 fn policy(destination: &Destination, share: FractionalPercent, resolver: &Resolver<'_>) -> Option<RequestMirrorPolicy> {
@@ -20,8 +22,6 @@ fn policy(destination: &Destination, share: FractionalPercent, resolver: &Resolv
         cluster: resolver.target(destination).cluster,
         runtime_fraction: Some(fixed(share)),
         trace_sampled: Some(false.into()),
-        // Istio's DISABLE_SHADOW_HOST_SUFFIX, on by default: the copy keeps the host of the request.
-        disable_shadow_host_suffix_append: true,
         ..Default::default()
     })
 }

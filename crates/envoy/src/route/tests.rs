@@ -406,6 +406,7 @@ fn a_route_configuration_from_pieces_equals_the_whole() {
         port: 80,
         domains: vec!["reviews".to_string(), "10.0.0.1".to_string()],
         routes,
+        counts_attempts: true,
         https_redirect: true,
     });
     let hosts = vec![host, allow_any(names::PASSTHROUGH_CLUSTER), allow_any_dynamic_dns(), block_all(), blackhole(80)];

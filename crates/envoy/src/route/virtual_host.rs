@@ -24,11 +24,13 @@ pub struct VirtualHostInputs {
     pub domains: Vec<String>,
     /// In the order of their evaluation.
     pub routes: Vec<Route>,
+    /// Whether attempts are counted in a header (`proxyHeaders.attemptCount` may say no).
+    pub counts_attempts: bool,
     /// Whether plain-text requests are redirected to https (`tls.httpsRedirect` of a gateway's server).
     pub https_redirect: bool,
 }
 
-/// A virtual host that counts attempts in a header (`x-envoy-attempt-count`), as all outbound ones do.
+/// A virtual host, which by default counts attempts in the header `x-envoy-attempt-count`.
 pub fn virtual_host(inputs: VirtualHostInputs) -> VirtualHost {
     let require_tls = if inputs.https_redirect { TlsRequirementType::All } else { TlsRequirementType::None };
     VirtualHost {
@@ -36,7 +38,7 @@ pub fn virtual_host(inputs: VirtualHostInputs) -> VirtualHost {
         domains: inputs.domains,
         routes: inputs.routes,
         require_tls: require_tls.into(),
-        include_request_attempt_count: true,
+        include_request_attempt_count: inputs.counts_attempts,
         ..Default::default()
     }
 }

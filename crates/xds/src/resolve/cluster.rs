@@ -1,7 +1,7 @@
 //! The clusters of one service: one for each port, and for each subset of its rule.
 
 use super::{
-    Scope, View, auto_passthrough, endpoint as eds,
+    Scope, View, auto_passthrough, options, endpoint as eds,
     endpoint::{EndpointClient, EndpointSpec, Surroundings},
     stat_name::StatName,
 };
@@ -13,9 +13,9 @@ use envoy::cluster::{
     self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs,
     ServiceMetadata,
 };
+use envoy::filter::network::connection_settings;
 use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, locality_policy};
 use envoy::route::names;
-use envoy::tls::CredentialSource;
 use istio_api::mesh::mesh_config::MeshConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, Subset};
 use istio_api::security::peer_authentication::MutualTlsMode;
@@ -36,6 +36,12 @@ pub struct ClusterTraits {
     disabled: bool,
     /// Whether endpoints that take HBONE are called through it.
     hbone: bool,
+    /// Whether names of headers keep their case in HTTP/1.
+    preserves_header_case: bool,
+    /// The memory of a connection, in bytes.
+    buffer_limit: Option<u32>,
+    /// Whether credentials may come from a provider beside the proxy.
+    external_credentials: bool,
     /// Whether the service stays within a cluster.
     cluster_local: bool,
     /// Whether clusters are needed that pass mutual TLS through by its server name.
@@ -54,6 +60,7 @@ impl ClusterTraits {
             !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.workload.mutual_tls)
         };
         let class = view.class;
+        let settings = view.proxy_config().connection_settings.as_ref().map(connection_settings::resolved);
         let auto_mtls = view.snapshot.mesh.auto_mtls() && !service.mesh_external && !disabled && capable;
         Self {
             kind: class.kind,
@@ -62,6 +69,9 @@ impl ClusterTraits {
             auto_mtls,
             disabled,
             hbone: class.hbone,
+            preserves_header_case: options::preserves_header_case(view),
+            buffer_limit: settings.and_then(|settings| connection_settings::limit(settings.cluster_per_connection_buffer_limit_bytes)),
+            external_credentials: class.external_credentials,
             cluster_local: view.snapshot.cluster_local.contains(&service.key.hostname),
             by_name: class.kind == ProxyKind::Router
                 && auto_passthrough::is_reachable(service)
@@ -81,8 +91,10 @@ impl ClusterTraits {
                 Certificates::None => cluster::Certificates::None,
                 Certificates::Sds => cluster::Certificates::Sds,
             },
-            credentials: CredentialSource::default(),
+            credentials: options::credentials(self.external_credentials),
             hbone: self.hbone,
+            preserves_header_case: self.preserves_header_case,
+            buffer_limit: self.buffer_limit,
         }
     }
 }
@@ -327,7 +339,8 @@ pub fn fixed(view: &View<'_>) -> Vec<Built> {
         clusters.insert(names::PASSTHROUGH_CLUSTER, cluster::passthrough_cluster(&mesh, pool));
         let families = families(view.class.families);
         if scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
-            clusters.insert(cluster::DYNAMIC_DNS_CLUSTER, cluster::dynamic_dns_cluster(&mesh, families));
+            let tls = view.snapshot.mesh.outbound_traffic_policy.tls.as_ref();
+            clusters.extend(cluster::dynamic_dns_cluster(&mesh, families, tls).map(|cluster| (cluster::DYNAMIC_DNS_CLUSTER, cluster)));
         }
         clusters.insert(names::INBOUND_PASSTHROUGH_CLUSTER, cluster::inbound_passthrough_cluster(&mesh, inbound, families));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use envoy::access_log::Reporter;
 use envoy::listener::{self, GatewayAction, GatewayChain, GatewayListenerInputs};
 use envoy::route::{self, RouteConfigurationInputs};
-use envoy::tls::{self, CredentialSource, DownstreamAlpn, ServerTlsInputs};
+use envoy::tls::{self, DownstreamAlpn, ServerTlsInputs};
 use istio_api::networking::gateway::ServerTlsMode;
 use model::{Certificates, GatewayPort, GatewayServer, MergedGateway, VirtualService};
 use std::{
@@ -83,7 +83,9 @@ fn configuration(
         true => misdirected::hosts(all, servers, &hosts.keys().collect()),
         false => BTreeSet::new(),
     };
-    let mut chunks: Vec<Bytes> = hosts.into_iter().map(|(name, host)| encode(&name, host)).collect();
+    let attempts = view.proxy_config().proxy_headers.as_ref().and_then(|headers| headers.attempt_count.as_ref());
+    let counts_attempts = attempts.is_none_or(|header| header.disabled != Some(true));
+    let mut chunks: Vec<Bytes> = hosts.into_iter().map(|(name, host)| encode(&name, host, counts_attempts)).collect();
     if chunks.is_empty() {
         chunks.push(route::encode_virtual_host(&route::blackhole(port.number)));
     }
@@ -97,13 +99,14 @@ fn configuration(
     (Bytes::from(chunks.concat()), origins)
 }
 
-fn encode(name: &Hostname, mut host: Host) -> Bytes {
+fn encode(name: &Hostname, mut host: Host, counts_attempts: bool) -> Bytes {
     route::move_catch_alls_last(&mut host.routes);
     let inputs = route::VirtualHostInputs {
         host: name.to_string(),
         port: host.port,
         domains: vec![name.to_string()],
         routes: host.routes,
+        counts_attempts,
         https_redirect: host.https_redirect,
     };
     route::encode_virtual_host(&route::virtual_host(inputs))
@@ -249,7 +252,7 @@ fn client<'a>(view: &'a View<'_>, server: &'a GatewayServer) -> tcp::Client<'a> 
 fn transport_socket(view: &View<'_>, server: &GatewayServer, alpn: DownstreamAlpn) -> Option<TransportSocket> {
     let settings = server.server.tls.as_ref()?;
     let inputs =
-        ServerTlsInputs { settings, alpn, defaults: view.snapshot.mesh.tls_defaults.as_ref(), credentials: CredentialSource::default() };
+        ServerTlsInputs { settings, alpn, defaults: view.snapshot.mesh.tls_defaults.as_ref(), credentials: options::credentials(view.class.external_credentials) };
     let mut context = tls::gateway_server_tls(&inputs)?;
     if view.class.certificates == Certificates::None {
         if settings.mode == ServerTlsMode::IstioMutual {

@@ -11,7 +11,7 @@ use envoy::listener::{
     VirtualInboundInputs,
 };
 use envoy::route::{InboundRouteInputs, inbound_route_configuration, names};
-use envoy::tls::{self, CredentialSource, DownstreamAlpn, ServerTlsInputs};
+use envoy::tls::{self, DownstreamAlpn, ServerTlsInputs};
 use istio_api::mesh::mesh_config::InboundTrafficMode;
 use istio_api::networking::destination_rule::ConnectionPoolSettings;
 use istio_api::networking::gateway::ServerTlsMode;
@@ -49,22 +49,29 @@ impl InboundPort<'_> {
     }
 }
 
-/// The ports, by number. A Sidecar that declares any declares all. The oldest service decides what a port speaks.
+/// The ports, by number. A Sidecar that declares any declares all, unless `PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE`
+/// lets those of services be beside them. The oldest service decides what a port speaks.
 fn ports<'a>(view: &View<'a>, scope: &'a SidecarScope) -> Vec<InboundPort<'a>> {
     let services = by_target(view);
     let ingress = scope.sidecar.as_ref().map(|sidecar| sidecar.spec.ingress.as_slice()).unwrap_or_default();
-    if !ingress.is_empty() {
-        return ingress.iter().filter_map(|listener| of_ingress(listener, &services)).collect();
+    let declared: Vec<_> = ingress.iter().filter_map(|listener| of_ingress(listener, &services)).collect();
+    if !ingress.is_empty() && !view.snapshot.features.merge_inbound_listeners {
+        return declared;
     }
+    let others = |target: &PortNumber| declared.iter().all(|port| port.target != *target);
     if view.class.interception == InterceptionMode::None {
-        return Vec::new();
+        return declared;
     }
-    let of_services = services.into_iter().filter_map(|(target, rows)| {
+    let of_services = services.into_iter().filter(|(target, _)| others(target)).filter_map(|(target, rows)| {
         let (first, number) = rows.first()?;
         let protocol = first.port(*number)?.protocol;
         Some(InboundPort { target, service_port: *number, protocol, services: rows.iter().map(|(s, _)| *s).collect(), ingress: None })
     });
-    of_services.filter(|port| port.protocol != Protocol::Udp).collect()
+    let of_services: Vec<_> = of_services.filter(|port| port.protocol != Protocol::Udp).collect();
+    let mut all = declared;
+    all.extend(of_services);
+    all.sort_by_key(|port| port.target);
+    all
 }
 
 type ByTarget<'a> = BTreeMap<PortNumber, Vec<(&'a Arc<Service>, PortNumber)>>;
@@ -115,6 +122,7 @@ pub fn clusters(view: &View<'_>) -> Vec<Built> {
             connection_pool: pool.as_ref(),
             mesh: &mesh,
             families: cluster::families(view.class.families),
+            preserves_header_case: options::preserves_header_case(view),
             services: &services,
         };
         let origins: Vec<_> = port.services.iter().map(|service| service.origin.clone()).collect();
@@ -264,7 +272,7 @@ fn chain(view: &View<'_>, port: &InboundPort<'_>, address: IpAddr) -> InboundCha
 fn custom_tls(view: &View<'_>, ingress: &IstioIngressListener) -> Option<TransportSocket> {
     let settings = ingress.tls.as_ref()?;
     let defaults = view.snapshot.mesh.tls_defaults.as_ref();
-    let inputs = ServerTlsInputs { settings, alpn: DownstreamAlpn::Http, defaults, credentials: CredentialSource::default() };
+    let inputs = ServerTlsInputs { settings, alpn: DownstreamAlpn::Http, defaults, credentials: options::credentials(view.class.external_credentials) };
     let mut context = tls::gateway_server_tls(&inputs)?;
     if view.class.certificates == model::Certificates::None {
         if settings.mode == ServerTlsMode::IstioMutual {
@@ -301,7 +309,9 @@ fn certificates(view: &View<'_>) -> Certificates {
         return Certificates::None;
     }
     let mesh = &view.snapshot.mesh;
-    let domains: Vec<String> = std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases).cloned().collect();
+    let any = view.snapshot.features.skip_trust_domain;
+    let domains = std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases).filter(|_| !any);
+    let domains: Vec<String> = domains.cloned().collect();
     let socket = |alpn| tls::downstream_transport_socket(&tls::downstream_mtls(&domains, alpn, mesh.mesh_mtls.as_ref()));
     Certificates::Sds { http: socket(DownstreamAlpn::Http), tcp: socket(DownstreamAlpn::Tcp) }
 }

@@ -28,7 +28,7 @@ use incremental::Reads;
 use istio_api::mesh::ProxyConfig;
 use model::{EgressListener, IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot, VirtualService};
 use registry::{Endpoint, Service, ServiceKey};
-use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{cell::{OnceCell, RefCell}, collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// What one class sees.
 pub enum Scope {
@@ -51,6 +51,7 @@ pub struct View<'a> {
     pub reads: Reads,
     /// The hosts whose rules were looked up.
     pub ruled: RuledHosts,
+    config: OnceCell<Option<Box<ProxyConfig>>>,
 }
 
 /// Records the host names whose rules a computation looks up.
@@ -67,7 +68,7 @@ impl RuledHosts {
 impl<'a> View<'a> {
     /// A view in which nothing was looked up yet.
     pub fn new(snapshot: &'a Snapshot, class: &'a ClassKey, scope: &'a Scope) -> Self {
-        Self { snapshot, class, scope, reads: Reads::default(), ruled: RuledHosts::default() }
+        Self { snapshot, class, scope, reads: Reads::default(), ruled: RuledHosts::default(), config: OnceCell::new() }
     }
 
     /// The rules of a listener that may be about a host, the first first.
@@ -110,12 +111,12 @@ impl<'a> View<'a> {
     }
 
     /// The settings of the proxy: its own, else the mesh's.
-    pub fn proxy_config(&self) -> Cow<'a, ProxyConfig> {
-        let own = self.class.proxy_config.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        match own.and_then(|json| ProxyConfig::from_yaml_value(json).ok()) {
-            Some(own) => Cow::Owned(own),
-            None => Cow::Borrowed(&self.snapshot.mesh.default_config),
-        }
+    pub fn proxy_config(&self) -> &ProxyConfig {
+        let own = self.config.get_or_init(|| {
+            let json = serde_json::from_str(self.class.proxy_config.as_deref()?).ok()?;
+            ProxyConfig::from_yaml_value(json).ok().map(Box::new)
+        });
+        own.as_deref().unwrap_or(&self.snapshot.mesh.default_config)
     }
 
     /// The service with this host name that the class sees.

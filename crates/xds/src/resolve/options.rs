@@ -7,6 +7,7 @@ use envoy::filter::network::{connection_settings, http_connection_manager::HttpO
 use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
 use model::{Certificates, IpFamilies, ProxyKind};
+use envoy::tls::CredentialSource;
 use std::net::IpAddr;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
@@ -75,6 +76,16 @@ fn file_log(view: &View<'_>) -> Option<AccessLog> {
     let mesh = &view.snapshot.mesh;
     let inputs = FileAccessLogInputs { path: &mesh.access_log_file, format: &mesh.access_log_format, encoding: mesh.access_log_encoding };
     (!mesh.access_log_file.is_empty()).then(|| access_log::file_access_log(&inputs).0)
+}
+
+/// Where credentials come from.
+pub fn credentials(external: bool) -> CredentialSource {
+    if external { CredentialSource::AdsOrExternal } else { CredentialSource::Ads }
+}
+
+/// Whether names of headers keep their case in HTTP/1 (`proxyHeaders.preserveHttp1HeaderCase`).
+pub fn preserves_header_case(view: &View<'_>) -> bool {
+    view.proxy_config().proxy_headers.as_ref().is_some_and(|headers| headers.preserve_http1_header_case == Some(true))
 }
 
 /// The addresses that mean all of the proxy's, and those that mean the host itself, its first family first.

@@ -189,7 +189,7 @@ pub fn routes(
         name: &vs.name,
         namespace: vs.namespace.as_str(),
         domain: view.snapshot.domain.as_str(),
-        semantics: RouteSemantics::VirtualService,
+        semantics: semantics(vs),
         listener_port: port,
         tls,
         client: client(view, vs),
@@ -219,10 +219,25 @@ pub fn client<'a>(view: &View<'a>, vs: &VirtualService) -> RouteClient<'a> {
     }
 }
 
+/// The builder's spelling.
+pub fn semantics(vs: &VirtualService) -> RouteSemantics {
+    match vs.semantics {
+        model::Semantics::VirtualService => RouteSemantics::VirtualService,
+        model::Semantics::Ingress => RouteSemantics::Ingress,
+        model::Semantics::GatewayApi => RouteSemantics::GatewayApi,
+    }
+}
+
 /// What the mesh's settings say about routes.
 pub fn defaults(view: &View<'_>) -> RouteDefaults {
     let mesh = &view.snapshot.mesh;
-    RouteDefaults { retries: mesh.default_http_retry_policy.clone(), inbound_retries: mesh.default_inbound_http_retry_policy.clone() }
+    let forwarded = view.proxy_config().proxy_headers.as_ref().and_then(|headers| headers.x_forwarded_host.as_ref());
+    RouteDefaults {
+        retries: mesh.default_http_retry_policy.clone(),
+        inbound_retries: mesh.default_inbound_http_retry_policy.clone(),
+        shadow_host_suffix: view.snapshot.features.shadow_host_suffix,
+        forwards_host: forwarded.is_some_and(|header| header.enabled == Some(true)),
+    }
 }
 
 /// Which route configurations the class's listeners refer to, each with the number of its listener.

@@ -4,7 +4,7 @@ use super::{Scope, View, destination, route};
 use crate::rows::{Same, Shared};
 use base::{DomainSuffix, Hostname, Labels, ObjectRef, PortNumber};
 use bytes::Bytes;
-use envoy::route::{self as builder, DefaultRouteInputs, Destinations, HttpRouteInputs, RouteDefaults, RouteSemantics, VirtualHostInputs};
+use envoy::route::{self as builder, DefaultRouteInputs, Destinations, HttpRouteInputs, RouteDefaults, VirtualHostInputs};
 use incremental::Cell;
 use istio_api::mesh::MeshConfig;
 use istio_api::networking::{destination_rule::ConsistentHashLb, virtual_service::Destination};
@@ -60,7 +60,7 @@ impl RoutesInputs {
             name: &vs.name,
             namespace: vs.namespace.as_str(),
             domain: self.domain.as_str(),
-            semantics: RouteSemantics::VirtualService,
+            semantics: route::semantics(vs),
             listener_port: self.port,
             tls: false,
             client: builder::RouteClient { labels: &self.labels, namespace: &self.namespace },
@@ -151,7 +151,7 @@ impl RouteRows {
         }
         seen.insert(name.as_str().to_lowercase());
         let claims: Box<[Cell]> = seen.iter().map(|text| Cell::of(text.as_str())).collect();
-        let inputs = VirtualHostInputs { host: name.to_string(), port, domains, routes: Vec::new(), https_redirect: false };
+        let inputs = VirtualHostInputs { host: name.to_string(), port, domains, routes: Vec::new(), counts_attempts: true, https_redirect: false };
         let bytes = builder::encode_virtual_host_with(builder::virtual_host(inputs), &routes.0);
         let part = Part::new(bytes, Origins::from(origins));
         let known = self.hosts.entry(part.version).or_default();
