@@ -34,6 +34,11 @@ pub fn check(case: &Case) -> Result<()> {
             if let Some((_, newer)) = state.turn(batch).views.into_iter().find(|(proxy, _)| *proxy == mesh::PROXY) {
                 view = newer;
             }
+            // After every turn of the first way; the others are compared at their end.
+            for (key, class) in state.classes().iter().filter(|_| round == 0) {
+                let different = differences(&state.from_scratch(key), &class.view);
+                ensure!(different.is_empty(), "in round {round}, turn {} leaves these behind: {different:?}", state.statistics().turns);
+            }
         }
         let different = differences(&wanted, &view);
         ensure!(different.is_empty(), "in round {round} these differ from a fresh build: {different:?}");

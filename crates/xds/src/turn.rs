@@ -114,6 +114,13 @@ impl State {
         self.generator.count(self.statistics)
     }
 
+    /// What a class would be served if nothing had been kept from earlier turns: the oracle of [`State::turn`], for tests.
+    pub fn from_scratch(&self, key: &ClassKey) -> Arc<View> {
+        let mut class = Class::default();
+        Generator::default().class(self.model.snapshot(), key, &mut class, &Delta::everything(), self.revision);
+        class.view
+    }
+
     /// Takes one turn. Its cost is stated at each stage.
     pub fn turn(&mut self, batch: Vec<Input>) -> Publication {
         self.revision += 1;
