@@ -53,8 +53,6 @@ pub struct PolicySubject<'a> {
     pub namespace: &'a Namespace,
     /// Its labels.
     pub labels: &'a Labels,
-    /// The Gateways (of Istio's API) that it serves, `namespace/name`.
-    pub gateways: &'a [String],
 }
 
 /// All policies of a kind by namespace, the oldest first.
@@ -109,8 +107,8 @@ impl<T: Attached> AttachedPolicies<T> {
     }
 }
 
-/// A policy with targets applies to the Gateways that it names, of its own namespace, and to nothing else; any other by its
-/// selector. (Services and GatewayClasses are targets for waypoints.)
+/// A policy with targets applies to the Gateways of the Gateway API that it names, of its own namespace, and to nothing else;
+/// any other by its selector. (Services and GatewayClasses are targets for waypoints.)
 fn applies<T: Attached>(policy: &Object<T>, subject: PolicySubject<'_>) -> bool {
     let namespace = &policy.metadata.namespace;
     let mut targets = policy.spec.targets().peekable();
@@ -119,9 +117,5 @@ fn applies<T: Attached>(policy: &Object<T>, subject: PolicySubject<'_>) -> bool 
     }
     let own = subject.labels.get(GATEWAY_NAME).filter(|_| namespace == subject.namespace);
     let mut near = targets.filter(|target| target.namespace.is_empty() || target.namespace == namespace.as_str());
-    near.any(|target| match (target.group.as_str(), target.kind.as_str()) {
-        ("networking.istio.io", "Gateway") => subject.gateways.iter().any(|gateway| *gateway == format!("{namespace}/{}", target.name)),
-        ("gateway.networking.k8s.io", "Gateway") => own.is_some_and(|name| *name == target.name),
-        _ => false,
-    })
+    near.any(|target| (target.group.as_str(), target.kind.as_str(), Some(target.name.as_str())) == ("gateway.networking.k8s.io", "Gateway", own))
 }

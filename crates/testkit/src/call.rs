@@ -47,6 +47,8 @@ pub struct CallFile {
     pub goes_to: Option<GoesTo>,
     /// The cluster of the proxy of another workload, through which the call comes to it. Only real Envoys call each other.
     pub arrives_at: Option<String>,
+    /// The clusters of external authorizers that are asked before.
+    pub asks: Vec<String>,
     /// The location of a redirect; its status is `status`, or 301.
     pub redirects_to: Option<String>,
     /// The status of an answer by the proxy itself.

@@ -34,6 +34,7 @@ pub fn check(case: &Case) -> Result<()> {
 }
 
 fn compare(file: &CallFile, outcome: &Outcome) -> Result<()> {
+    ensure!(file.asks == outcome.asks, "should ask {:?}, not {:?}", file.asks, outcome.asks);
     match (file, &outcome.end) {
         (CallFile { goes_to: Some(wanted), .. }, End::Forwarded(forwarded)) => {
             let clusters: BTreeMap<String, u32> = forwarded.clusters.iter().cloned().collect();

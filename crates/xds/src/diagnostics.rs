@@ -23,7 +23,7 @@ pub fn diagnostics<'a>(snapshot: &Snapshot, classes: impl Iterator<Item = &'a Cl
 /// Rules that ask for what connections do not have, and policies that ask several providers.
 fn authorization(snapshot: &Snapshot, sidecars: &[&ClassKey], out: &mut BTreeSet<Diagnostic>) {
     for class in sidecars {
-        let subject = PolicySubject { namespace: &class.namespace, labels: &class.labels, gateways: &[] };
+        let subject = PolicySubject { namespace: &class.namespace, labels: &class.labels };
         let policies = snapshot.authorization_policies.of_workload(subject);
         if policies.custom.len() > 1 && !snapshot.features.multiple_custom_providers {
             several_providers(&policies, out);

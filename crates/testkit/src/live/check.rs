@@ -103,9 +103,15 @@ impl Judge<'_> {
         while !self.file.mirrors.is_empty() && self.upstream.count() < wanted && Instant::now() < end {
             sleep(Duration::from_millis(5)).await;
         }
-        let requests = more(&before, self.requests().await?);
+        let mut requests = more(&before, self.requests().await?);
+        let mut received = self.upstream.take();
+        for authorizer in &self.file.asks {
+            ensure!(requests.remove(authorizer).is_some(), "{authorizer} should be asked");
+            let endpoints = self.endpoints(authorizer)?;
+            received.retain(|received| !endpoints.contains(&received.address));
+        }
         let arrived = more(&elsewhere, self.requests_elsewhere().await?);
-        Ok(Made { answers, received: self.upstream.take(), requests, arrived })
+        Ok(Made { answers, received, requests, arrived })
     }
 
     fn workload(&self) -> Result<&Workload<'_>> {

@@ -7,6 +7,7 @@
 //! endpoints, `client.rs` makes the calls and `check.rs` judges what came of them.
 
 mod admin;
+mod authorizer;
 pub mod certificates;
 mod check;
 mod client;

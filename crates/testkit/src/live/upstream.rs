@@ -1,9 +1,9 @@
 //! Every endpoint of a case in one program: answers HTTP and TCP on many addresses and remembers what came.
 
-use super::{room::Room, tls};
+use super::{authorizer, room::Room, tls};
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -27,6 +27,9 @@ use xds_api::envoy::config::{
     core::v3::{address::Address, socket_address::PortSpecifier},
     endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
 };
+
+/// What endpoints answer.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A request with this header gets its value as the status.
 pub const STATUS: &str = "x-answer-status";
@@ -203,7 +206,7 @@ impl Upstream {
         stream.shutdown().await
     }
 
-    async fn answer(&self, request: Request<Incoming>, address: SocketAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(&self, request: Request<Incoming>, address: SocketAddr) -> Result<Response<Body>, Infallible> {
         let headers: BTreeMap<String, String> = request
             .headers()
             .iter()
@@ -218,13 +221,17 @@ impl Upstream {
             log.push(received);
             log.len() as u64 - 1
         };
+        if request.uri().path() == authorizer::CHECK {
+            let question = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            return Ok(authorizer::answer(&question));
+        }
         if let Some(delay) = number(DELAY) {
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
         let usual = lock(&self.statuses).get(&address).copied().unwrap_or(200);
         let status = number(STATUS).filter(|_| number(FAILURES).is_none_or(|failures| earlier < failures));
         let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(usual);
-        let mut response = Response::new(Full::new(Bytes::from(address.to_string())));
+        let mut response = Response::new(Full::new(Bytes::from(address.to_string())).boxed_unsync());
         *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
         response.headers_mut().insert("x-endpoint", hyper::header::HeaderValue::from_static("yes"));
         Ok(response)

@@ -1,6 +1,6 @@
 //! The AuthorizationPolicies of a class, and the authorizers that they name.
 
-use super::{Scope, View, authentication};
+use super::{View, authentication};
 use base::{Diagnostic, Hostname, Namespace, PortNumber};
 use envoy::authz::{self, Authorizer, AuthorizationInputs, CustomPolicies, PolicyInputs};
 use envoy::listener::ProxyOptions;
@@ -10,13 +10,12 @@ use istio_api::mesh::extension_provider::{ExtensionProvider, Provider};
 use istio_api::security::authorization_policy::{Action, AuthorizationPolicy};
 use model::{PolicySubject, Snapshot, WorkloadPolicies};
 use registry::{Service, ServiceKey};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 use xds_api::envoy::r#type::v3::StatusCode;
 
 /// `options` with the filters that decide who may call: for listeners of a workload and of a gateway.
 pub fn guarded(view: &View<'_>, mut options: ProxyOptions) -> ProxyOptions {
-    let gateways = gateways(view);
-    let subject = PolicySubject { namespace: &view.class.namespace, labels: &view.class.labels, gateways: &gateways };
+    let subject = PolicySubject { namespace: &view.class.namespace, labels: &view.class.labels };
     options.http.filters.extend(authentication::filter(view, subject));
     let policies = view.snapshot.authorization_policies.of_workload(subject);
     if !policies.is_empty() {
@@ -29,17 +28,6 @@ pub fn guarded(view: &View<'_>, mut options: ProxyOptions) -> ProxyOptions {
         options.tcp.filters.extend(authz::tcp_filters(&inputs));
     }
     options
-}
-
-/// The Gateways that the class serves.
-fn gateways(view: &View<'_>) -> Vec<String> {
-    match view.scope {
-        Scope::Sidecar(_) => Vec::new(),
-        Scope::Router(gateway) => {
-            let names: BTreeSet<&String> = gateway.ports.values().flatten().map(|server| &server.gateway).collect();
-            names.into_iter().cloned().collect()
-        }
-    }
 }
 
 fn inputs<'a>(snapshot: &'a Snapshot, policies: &'a WorkloadPolicies) -> AuthorizationInputs<'a> {

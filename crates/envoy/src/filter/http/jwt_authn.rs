@@ -2,6 +2,7 @@
 
 use crate::filter::http_filter;
 use istio_api::security::request_authentication::JwtRule;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use xds_api::envoy::config::{
     core::v3::{DataSource, data_source::Specifier},
@@ -28,8 +29,11 @@ pub const PAYLOAD: &str = "payload";
 /// Claims that are lists separated by spaces in every token.
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
-/// A set of no keys: no token passes.
-const NO_KEYS: &str = r#"{"keys":[]}"#;
+/// A key with which nobody can sign. Envoy refuses a listener over a set without a valid key, so this one stands in for keys
+/// that are not known, and beside such as may not be valid. It is the first point of P-256 whose x is the SHA-256 of "no token
+/// is signed with this key" and a counter (3), so that its private key is known to no one.
+const NOBODYS_KEY: &str =
+    r#"{"alg":"ES256","crv":"P-256","kid":"nobody","kty":"EC","x":"QEk7czyaWHuFdRgxwCcAIBZ5oSoTWMD4pJmNdtFXO6g","y":"btmFKPMtCGxVYoVkuJvF2LopsXmOleM-J4pplZBc55c"}"#;
 
 /// One issuer.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -80,10 +84,29 @@ fn requirement(names: &[String]) -> JwtRequirement {
     }
 }
 
+/// A set that Envoy takes, whatever the issuer says.
+fn key_set(keys: Option<&str>) -> String {
+    let set: Option<Value> = keys.and_then(|text| serde_json::from_str(text).ok());
+    let known = set.as_ref().and_then(|set| set.get("keys")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    // An RSA key of the usual form: 2048 bits or more, the exponent 65537.
+    let number = |key: &Value| key.get("n").and_then(Value::as_str).is_some_and(|text| text.len() >= 342 && is_base64url(text));
+    let is = |key: &Value, name: &str, text: &str| key.get(name).is_some_and(|value| value == text);
+    let surely_valid = |key: &Value| is(key, "kty", "RSA") && is(key, "e", "AQAB") && number(key);
+    if let Some(text) = keys.filter(|_| known.iter().any(surely_valid)) {
+        return text.to_owned();
+    }
+    let keys: Vec<String> = known.iter().map(Value::to_string).chain([NOBODYS_KEY.to_owned()]).collect();
+    format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+}
+
+fn is_base64url(text: &str) -> bool {
+    text.len() % 4 != 1 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
 fn provider(issuer: &JwtIssuer<'_>, clear_route_cache: bool) -> JwtProvider {
     let rule = issuer.rule;
     let claims: BTreeSet<&str> = SPACE_DELIMITED.into_iter().chain(rule.space_delimited_claims.iter().map(String::as_str)).collect();
-    let keys = DataSource { specifier: Some(Specifier::InlineString(issuer.keys.unwrap_or(NO_KEYS).to_owned())), ..DataSource::default() };
+    let keys = DataSource { specifier: Some(Specifier::InlineString(key_set(issuer.keys))), ..DataSource::default() };
     JwtProvider {
         issuer: rule.issuer.clone(),
         audiences: rule.audiences.clone(),
