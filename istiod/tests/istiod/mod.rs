@@ -33,14 +33,28 @@ impl Istiod {
         std::fs::create_dir(below("objects")).unwrap();
         std::fs::write(below("objects/objects.yaml"), objects).unwrap();
         token(folder.path(), &["--namespace=shop"]);
+        let own = [
+            format!("--configDir={}", below("objects").display()),
+            format!("--meshConfig={}", below("mesh").display()),
+            format!("--caStore={}", below("ca").display()),
+            format!("--tokenKeys={}", below("keys/jwks.json").display()),
+        ];
+        let flags: Vec<&str> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        Self::run(folder, &flags)
+    }
+
+    /// Starts it over a cluster.
+    pub fn start_in_cluster(kubeconfig: &Path, flags: &[&str]) -> Self {
+        let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+        let flags: Vec<&str> = std::iter::once(kubeconfig.as_str()).chain(flags.iter().copied()).collect();
+        Self::run(tempfile::tempdir().unwrap(), &flags)
+    }
+
+    fn run(folder: TempDir, flags: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_istiod"))
             .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--secureGRPCAddr=127.0.0.1:0", "--monitoringAddr="])
             .args(["--httpsAddr=", "--log_as_json"])
-            .arg(format!("--configDir={}", below("objects").display()))
-            .arg(format!("--meshConfig={}", below("mesh").display()))
-            .arg(format!("--rootCaDir={}", below("cacerts").display()))
-            .arg(format!("--caStore={}", below("ca").display()))
-            .arg(format!("--tokenKeys={}", below("keys/jwks.json").display()))
+            .arg(format!("--rootCaDir={}", folder.path().join("cacerts").display()))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
