@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use xds::ProxyId;
 use xds_api::envoy::config::core::v3::Node;
-use xds_wire::ResourceType;
+use xds_wire::{ResourceName, ResourceType, Version};
 
 /// What proxies have refused and not accepted since, by proxy and type.
 pub type Rejections = BTreeMap<(Arc<str>, ResourceType), Rejection>;
@@ -94,7 +94,18 @@ impl Discovery for Front {
     fn rejected(&self, rejection: Rejection) {
         let objects: Vec<String> = rejection.origins.iter().map(ToString::to_string).collect();
         tracing::warn!(proxy = %rejection.proxy, kind = %rejection.kind, objects = ?objects, "refused: {}", rejection.message);
+        // Of a response without a culprit, all may be innocent but one.
+        let certain = |(name, _): &&(ResourceName, Version)| rejection.resources.len() == 1 || rejection.message.contains(&**name);
+        let guilty: Vec<_> = rejection.resources.iter().filter(certain).cloned().collect();
+        if !guilty.is_empty() {
+            // The pipeline outlives its connections except when the process ends.
+            drop(self.proxies.send(ProxyEvent::Refused(rejection.proxy.clone(), rejection.kind, guilty)));
+        }
         self.lock().insert((rejection.proxy.clone(), rejection.kind), rejection);
+    }
+
+    fn accepted(&self, kind: ResourceType, version: Version) {
+        drop(self.proxies.send(ProxyEvent::Accepted(kind, version)));
     }
 
     fn recovered(&self, proxy: &str, kind: ResourceType) {

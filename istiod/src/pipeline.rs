@@ -7,7 +7,7 @@ use model::{ProxyTraits, Snapshot};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use xds::{ClassKey, Input, ProxyId, State, Statistics};
-use xds_wire::{ResourceType, Resources, View};
+use xds_wire::{ResourceName, ResourceType, Resources, Version, View};
 
 /// What a connection says to the pipeline.
 pub enum ProxyEvent {
@@ -22,6 +22,10 @@ pub enum ProxyEvent {
     },
     /// The connection is gone.
     Disconnected(ProxyId),
+    /// The proxy with this node id has refused these contents.
+    Refused(Arc<str>, ResourceType, Vec<(ResourceName, Version)>),
+    /// Some proxy has accepted a content that another has refused.
+    Accepted(ResourceType, Version),
 }
 
 /// What others may look at: one consistent cut after a turn.
@@ -170,6 +174,8 @@ impl Pipeline {
                 self.waiting.retain(|(waiting, _)| *waiting != id);
                 batch.push(Input::Disconnected(id));
             }
+            ProxyEvent::Refused(proxy, kind, resources) => batch.push(Input::Refused(proxy, kind, resources)),
+            ProxyEvent::Accepted(kind, version) => batch.push(Input::Accepted(kind, version)),
         }
     }
 

@@ -38,6 +38,8 @@ impl Connection {
         if nonce.is_empty() {
             return Answered::Nothing;
         }
+        // What is served in place of a refused content is no reason to forget the refusal.
+        let held = self.view.holds_of(kind).next().is_some();
         let state = self.types.of_mut(kind);
         let Some(position) = state.in_flight.iter().position(|response| *response.sent.nonce == *nonce) else {
             let again = state.sent.as_ref().is_some_and(|sent| *sent.nonce == *nonce);
@@ -50,10 +52,10 @@ impl Connection {
         let earlier = state.in_flight.drain(..position).next_back();
         let Some(response) = state.in_flight.pop_front() else { return Answered::Stale };
         match error {
-            None => state.accept(kind, response, now, actions),
+            None => state.accept(kind, (response, held), now, actions),
             Some(error) => {
                 if let Some(earlier) = earlier {
-                    state.accept(kind, earlier, now, actions);
+                    state.accept(kind, (earlier, held), now, actions);
                 }
                 state.refuse(kind, &response, error, actions);
             }
@@ -63,11 +65,11 @@ impl Connection {
 }
 
 impl TypeState {
-    fn accept(&mut self, kind: ResourceType, response: InFlight, now: std::time::Instant, actions: &mut Vec<Action>) {
+    fn accept(&mut self, kind: ResourceType, (response, held): (InFlight, bool), now: std::time::Instant, actions: &mut Vec<Action>) {
         let mut acknowledged = response.sent;
         acknowledged.at = now;
         self.acknowledged = Some(acknowledged);
-        if self.error.take().is_some() {
+        if !held && self.error.take().is_some() {
             actions.push(Action::Recovered(kind));
         }
     }

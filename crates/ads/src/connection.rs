@@ -12,6 +12,7 @@ use crate::{
 };
 use base::ObjectRef;
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -78,6 +79,8 @@ pub enum Action {
     },
     /// The client has accepted a response to a type for which it had refused one.
     Recovered(ResourceType),
+    /// The client has accepted this content, which another proxy has refused.
+    Accepted(ResourceType, Version),
     /// Count it.
     Observe(Observation),
 }
@@ -143,6 +146,8 @@ pub struct Connection {
     pub(crate) reconnected: bool,
     changed_at: Option<Instant>,
     responses: u64,
+    /// What was said of contents that are held back.
+    vouched: BTreeSet<(ResourceType, Version)>,
 }
 
 /// More answers than this are not sent to a client that acknowledges none of them.
@@ -165,6 +170,7 @@ impl Connection {
             reconnected: false,
             changed_at: None,
             responses: 0,
+            vouched: BTreeSet::new(),
         }
     }
 
@@ -226,6 +232,7 @@ impl Connection {
     /// Sends whatever may leave.
     fn advance(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let view = self.view.clone();
+        self.vouch(&view, actions);
         for kind in ResourceType::ALL {
             self.advance_type(kind, &view, now, actions);
         }
@@ -249,7 +256,7 @@ impl Connection {
         }
         let plan = self.plan(kind, view);
         if !plan.due && !state.first_due {
-            let newest = visible(kind, view, self.settings.secrets_allowed).clone();
+            let newest = self.wanted(kind, view);
             self.types.of_mut(kind).settle(&newest, plan.items.is_empty());
             return;
         }
@@ -266,7 +273,7 @@ impl Connection {
         if !state.requested {
             return Plan::default();
         }
-        state.replica.plan(&state.interest, visible(kind, view, self.settings.secrets_allowed))
+        state.replica.plan(&state.interest, &self.wanted(kind, view))
     }
 
     /// How much of the plan may leave now.
@@ -320,7 +327,7 @@ impl Connection {
     /// Sends what may leave of a plan, and remembers it.
     fn send(&mut self, kind: ResourceType, plan: &Plan, extent: Extent, now: Instant, actions: &mut Vec<Action>) {
         let view = self.view.clone();
-        let newest = visible(kind, &view, self.settings.secrets_allowed);
+        let newest = &self.wanted(kind, &view);
         let delta = self.settings.protocol == Protocol::Delta;
         let mut parcel = Parcel::new(plan, extent);
         let first = self.types.of_mut(kind).note(plan, extent, newest);
@@ -369,10 +376,28 @@ impl Connection {
     }
 }
 
-/// What a peer may see of a type.
-pub(crate) fn visible(kind: ResourceType, view: &View, secrets_allowed: bool) -> &Resources {
-    static NOTHING: std::sync::LazyLock<Resources> = std::sync::LazyLock::new(Resources::default);
-    if kind == ResourceType::Secret && !secrets_allowed { &NOTHING } else { view.of(kind) }
+impl Connection {
+    /// What the peer is to have of a type: the newest, or, where that was refused by another proxy of its class and this one
+    /// does not have it, the last content that was accepted.
+    pub(crate) fn wanted(&self, kind: ResourceType, view: &View) -> Resources {
+        if kind == ResourceType::Secret && !self.settings.secrets_allowed {
+            return Resources::default();
+        }
+        let replica = &self.types.of(kind).replica;
+        let held = view.holds_of(kind).filter(|(name, hold)| !replica.has(name, hold.refused));
+        held.fold(view.of(kind).clone(), |resources, (_, hold)| resources.with(hold.accepted.clone()))
+    }
+
+    /// Says that what is held back was accepted here.
+    fn vouch(&mut self, view: &View, actions: &mut Vec<Action>) {
+        for ((kind, name), hold) in view.holds() {
+            let state = self.types.of(*kind);
+            let answered = state.in_flight.iter().all(|response| response.carried.iter().all(|c| c.resource.name != *name));
+            if answered && state.replica.has(name, hold.refused) && self.vouched.insert((*kind, hold.refused)) {
+                actions.push(Action::Accepted(*kind, hold.refused));
+            }
+        }
+    }
 }
 
 /// Goes on if nothing stands in the way, or if it has stood there for too long.

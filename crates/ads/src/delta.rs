@@ -1,7 +1,7 @@
 //! The delta variant: what its requests mean, and the outer fields of its responses.
 
 use crate::{
-    connection::{Action, Connection, Observation, Protocol, ProtocolError, Response, visible},
+    connection::{Action, Connection, Observation, Protocol, ProtocolError, Response},
     replica::Exception,
     wire::put_string,
 };
@@ -50,7 +50,7 @@ impl Connection {
 
     /// A client without a wildcard has nothing to be told about names that it has not asked for.
     pub(crate) fn start_from_newest(&mut self, kind: ResourceType) {
-        let newest = visible(kind, &self.view, self.settings.secrets_allowed).clone();
+        let newest = self.wanted(kind, &self.view);
         let state = self.types.of_mut(kind);
         state.replica.start_from(newest);
     }

@@ -60,6 +60,9 @@ pub trait Discovery: Send + Sync + 'static {
     /// Takes note of a refusal. Must not block.
     fn rejected(&self, rejection: Rejection);
 
+    /// A proxy has accepted a content that its class's view holds back because another has refused it. Must not block.
+    fn accepted(&self, _kind: ResourceType, _version: Version) {}
+
     /// The proxy has accepted a response to a type for which it had refused one. Must not block.
     fn recovered(&self, proxy: &str, kind: ResourceType);
 }

@@ -117,6 +117,17 @@ impl Replica {
         self.exceptions.entry(name.clone()).or_insert(Exception::Resend);
     }
 
+    /// Whether the client was sent this very content, or says that it has it, and has not refused it.
+    pub fn has(&self, name: &str, version: Version) -> bool {
+        match self.exceptions.get(name) {
+            Some(Exception::Holds(held, _)) => *held == version,
+            Some(Exception::Resend) | None => {
+                self.snapshot.as_ref().and_then(|snapshot| snapshot.get(name)).is_some_and(|resource| resource.version == version)
+            }
+            Some(_) => false,
+        }
+    }
+
     /// What leads from here to `newest`, within `interest`, by name.
     pub fn plan(&self, interest: &Interest, newest: &Resources) -> Plan {
         let mut plan = Plan::default();

@@ -167,6 +167,7 @@ impl Driver<'_> {
                     self.forget_refusal(kind);
                     self.shared.discovery.recovered(&self.entry.node.id, kind);
                 }
+                Action::Accepted(kind, version) => self.shared.discovery.accepted(kind, version),
                 Action::Observe(observation) => self.shared.metrics.observe(observation),
             }
         }

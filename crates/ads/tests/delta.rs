@@ -141,6 +141,45 @@ fn the_old_content_of_a_refused_resource_counts_as_a_change() {
     assert_eq!(briefs(&s.view(view(3, &[(Listener, "a", "1")]))), ["lds: +a"]);
 }
 
+/// The view in which listener `a` is held back at content 1, because content 2 was refused.
+fn holding(revision: u64) -> std::sync::Arc<xds_wire::View> {
+    let hold = xds_wire::Hold { refused: Version::of(b"2"), accepted: resource(Listener, "a", "1") };
+    let view = view(revision, &[(Listener, "a", "2"), (Listener, "b", "1")]);
+    std::sync::Arc::new(view.holding(revision, std::collections::BTreeMap::from([((Listener, "a".into()), hold)])))
+}
+
+#[test]
+fn a_refused_content_is_not_sent_to_those_who_do_not_have_it() {
+    let mut s = Script::delta(view(1, &[(Listener, "a", "1"), (Listener, "b", "1")])).started(&[], &[]);
+    let response = only(s.view(view(2, &[(Listener, "a", "2"), (Listener, "b", "1")])));
+    s.refuse(&response, "listener a: no");
+    // Whoever has refused it is told to have what it has, which is not the end of the refusal.
+    let response = only(s.view(holding(3)));
+    assert_eq!(response.resources[0].version, Version::of(b"1"));
+    assert!(!s.acknowledge(&response).contains(&Action::Recovered(Listener)));
+    let mut fresh = Script::delta(holding(3));
+    let response = only(fresh.subscribe(Listener, &[]));
+    assert_eq!(brief(&response), "lds: +a +b");
+    assert_eq!(response.resources[0].version, Version::of(b"1"));
+    // Another content ends both.
+    fresh.acknowledge(&response);
+    let newest = view(4, &[(Listener, "a", "3"), (Listener, "b", "1")]);
+    assert_eq!(briefs(&fresh.view(newest.clone())), ["lds: +a"]);
+    let response = only(s.view(newest));
+    assert_eq!(s.acknowledge(&response).first(), Some(&Action::Recovered(Listener)));
+}
+
+#[test]
+fn who_has_accepted_what_another_refuses_keeps_it_and_says_so() {
+    let mut s = Script::delta(view(1, &[(Listener, "a", "1"), (Listener, "b", "1")])).started(&[], &[]);
+    let response = only(s.view(view(2, &[(Listener, "a", "2"), (Listener, "b", "1")])));
+    // Not as long as it may still refuse it.
+    assert!(!s.view(holding(3)).contains(&Action::Accepted(Listener, Version::of(b"2"))));
+    let actions = s.acknowledge(&response);
+    assert!(actions.contains(&Action::Accepted(Listener, Version::of(b"2"))), "{actions:?}");
+    assert_eq!(briefs(&actions), [""; 0]);
+}
+
 #[test]
 fn a_stale_nonce_is_counted_and_its_subscription_honoured() {
     let mut s = Script::delta(view(1, &[(Endpoint, "a", "1"), (Endpoint, "b", "1")])).started(&["a"], &[]);

@@ -14,4 +14,4 @@ mod view;
 pub use encoded::{Encoded, Form, Origins, Part, ResourceName, Version};
 pub use resources::{Change, Resources};
 pub use type_url::ResourceType;
-pub use view::View;
+pub use view::{Hold, View};

@@ -136,6 +136,13 @@ impl Resources {
         Self { shared: self.shared.clone(), overlay: previous.overlay.clone() }
     }
 
+    /// These resources with one more in the overlay.
+    #[must_use]
+    pub fn with(mut self, resource: Arc<Encoded>) -> Self {
+        self.overlay.insert(resource.name.clone(), Some(resource));
+        self
+    }
+
     /// Takes a resource out of the shared layer.
     pub fn remove(&mut self, name: &str) {
         self.shared.remove(name);

@@ -1,6 +1,7 @@
 //! Everything that one class of proxies is served, at one revision.
 
-use crate::{ResourceType, Resources};
+use crate::{Encoded, ResourceName, ResourceType, Resources, Version};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// An immutable cut: a connection compares the view that its proxy has acknowledged with the newest one.
 #[derive(Clone, Default)]
@@ -8,6 +9,16 @@ pub struct View {
     /// The turn that made it; grows with every turn that changed anything for the class.
     pub revision: u64,
     sets: [Resources; ResourceType::ALL.len()],
+    holds: BTreeMap<(ResourceType, ResourceName), Hold>,
+}
+
+/// A content that a proxy has refused and none has accepted: whoever does not have it gets the last one that was accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// What was refused; the view's set still has it.
+    pub refused: Version,
+    /// What is served in its place.
+    pub accepted: Arc<Encoded>,
 }
 
 impl View {
@@ -27,6 +38,27 @@ impl View {
             ResourceType::Secret => secrets,
             ResourceType::ProxyConfig => proxy_config,
         }
+    }
+
+    /// What is held back.
+    pub fn holds(&self) -> &BTreeMap<(ResourceType, ResourceName), Hold> {
+        &self.holds
+    }
+
+    /// The same, for one type.
+    pub fn holds_of(&self, kind: ResourceType) -> impl Iterator<Item = (&ResourceName, &Hold)> {
+        self.holds.iter().filter(move |((held, _), _)| *held == kind).map(|((_, name), hold)| (name, hold))
+    }
+
+    /// The same view with other contents held back.
+    #[must_use]
+    pub fn holding(&self, revision: u64, holds: BTreeMap<(ResourceType, ResourceName), Hold>) -> Self {
+        Self { revision, holds, ..self.clone() }
+    }
+
+    /// The resources of one type for a proxy that has none of what is held back.
+    pub fn cautious(&self, kind: ResourceType) -> Resources {
+        self.holds_of(kind).fold(self.of(kind).clone(), |resources, (_, hold)| resources.with(hold.accepted.clone()))
     }
 
     /// Replaces the resources of one type.

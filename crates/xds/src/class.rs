@@ -163,6 +163,8 @@ pub struct Class {
     pub view: Arc<xds_wire::View>,
     /// What it shares with no other class.
     pub(crate) own: crate::own::Own,
+    /// What newer contents have replaced, should those be refused.
+    pub(crate) replaced: crate::held::Replaced,
 }
 
 impl ClassKey {

@@ -2,6 +2,7 @@
 
 use crate::class::{Class, ClassKey};
 use crate::delta::Delta;
+use crate::held::still_held;
 use crate::part::Part;
 use crate::resolve::{
     self, View as ClassView,
@@ -137,7 +138,11 @@ impl Generator {
             next.set(kind, after);
         }
         if changed || class.view.revision == 0 {
-            class.view = Arc::new(next);
+            if class.view.revision != 0 {
+                class.replaced.note(&class.view, &next);
+            }
+            let holds = still_held(&class.view, &next);
+            class.view = Arc::new(if holds.is_empty() { next } else { next.holding(revision, holds) });
         }
         changed
     }

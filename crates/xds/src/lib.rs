@@ -11,6 +11,7 @@ mod delta;
 mod diagnostics;
 mod drafts;
 mod generate;
+mod held;
 mod own;
 mod part;
 mod proxy;

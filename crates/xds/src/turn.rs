@@ -3,6 +3,7 @@
 use crate::class::{self, Class, ClassKey};
 use crate::delta::Delta;
 use crate::generate::Generator;
+use crate::held::Disputed;
 use base::DomainSuffix;
 use config::{Event, Features, Store};
 use model::{Model, ProxyTraits, Snapshot};
@@ -11,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use xds_wire::View;
+use xds_wire::{ResourceName, ResourceType, Version, View};
 
 /// A connection of a proxy. Two connections of one proxy are two.
 pub type ProxyId = u64;
@@ -25,6 +26,10 @@ pub enum Input {
     Connected(ProxyId, Box<ProxyTraits>),
     /// It is gone.
     Disconnected(ProxyId),
+    /// The proxy with this node id has refused contents, each by itself or by its name.
+    Refused(Arc<str>, ResourceType, Vec<(ResourceName, Version)>),
+    /// Some proxy has accepted a content that is held back.
+    Accepted(ResourceType, Version),
 }
 
 /// What leaves a turn.
@@ -65,9 +70,13 @@ pub struct State {
     generator: Generator,
     proxies: BTreeMap<ProxyId, (Arc<ProxyTraits>, ClassKey)>,
     classes: BTreeMap<ClassKey, Class>,
+    disputed: Disputed,
     revision: u64,
     statistics: Statistics,
 }
+
+/// Classes without proxies that are kept for what was refused there; peers must not make us remember without bound.
+const MAX_REMEMBERED_CLASSES: usize = 256;
 
 impl State {
     /// An empty state for a cluster with this DNS suffix, with Istio's defaults for everything that the environment sets.
@@ -84,6 +93,7 @@ impl State {
             generator: Generator::default(),
             proxies: BTreeMap::new(),
             classes: BTreeMap::new(),
+            disputed: Disputed::default(),
             revision: 0,
             statistics: Statistics::default(),
         }
@@ -125,7 +135,7 @@ impl State {
     pub fn turn(&mut self, batch: Vec<Input>) -> Publication {
         self.revision += 1;
         self.statistics.turns += 1;
-        let (events, connected, disconnected) = sort(batch);
+        let Sorted { events, connected, disconnected, refused, accepted } = sort(batch);
         // Objects: the batch.
         let changes = self.store.apply(events);
         // Services and endpoints: those that the batch touches.
@@ -144,7 +154,30 @@ impl State {
             Reach::Everything => self.generate_all(&delta),
         };
         self.generate_new();
-        self.publish(&moved, &generated)
+        // Refused contents: the classes of those who refuse.
+        let held = self.hold(&refused, &accepted);
+        self.publish(&moved, &(&generated | &held))
+    }
+
+    /// Holds back what was refused and gives up what is disputed; the classes in which that changes anything.
+    fn hold(&mut self, refused: &[Refusal], accepted: &[(ResourceType, Version)]) -> BTreeSet<ClassKey> {
+        let mut changed = BTreeSet::new();
+        accepted.iter().for_each(|(kind, version)| self.disputed.accept(*kind, *version));
+        for (key, class) in self.classes.iter_mut().filter(|_| !accepted.is_empty()) {
+            if self.disputed.release(class, self.revision) {
+                changed.insert(key.clone());
+            }
+        }
+        for (proxy, kind, resources) in refused {
+            let keys: BTreeSet<ClassKey> =
+                self.proxies.values().filter(|(traits, _)| traits.id == *proxy).map(|(_, key)| key.clone()).collect();
+            for key in keys {
+                if self.classes.get_mut(&key).is_some_and(|class| self.disputed.refuse(class, self.revision, *kind, resources)) {
+                    changed.insert(key);
+                }
+            }
+        }
+        changed
     }
 
     /// Puts proxies into classes, and says which are in a class that they were not in before.
@@ -178,7 +211,15 @@ impl State {
             moved.insert(id);
         }
         let live: BTreeSet<&ClassKey> = self.proxies.values().map(|(_, key)| key).collect();
-        self.classes.retain(|key, _| live.contains(key));
+        // What was refused is remembered for the proxy that is started in place of the one that has gone.
+        let mut remembered = 0;
+        self.classes.retain(|key, class| {
+            let held = !class.view.holds().is_empty() && remembered < MAX_REMEMBERED_CLASSES;
+            live.contains(key) || {
+                remembered += usize::from(held);
+                held
+            }
+        });
         moved
     }
 
@@ -254,19 +295,31 @@ enum Reach {
     Everything,
 }
 
-type Sorted = (Vec<Event>, Vec<(ProxyId, ProxyTraits)>, Vec<ProxyId>);
+type Refusal = (Arc<str>, ResourceType, Vec<(ResourceName, Version)>);
+
+/// A batch by what it is about.
+#[derive(Default)]
+struct Sorted {
+    events: Vec<Event>,
+    connected: Vec<(ProxyId, ProxyTraits)>,
+    disconnected: Vec<ProxyId>,
+    refused: Vec<Refusal>,
+    accepted: Vec<(ResourceType, Version)>,
+}
 
 fn sort(batch: Vec<Input>) -> Sorted {
-    let (mut events, mut connected, mut disconnected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut out = Sorted::default();
     for input in batch {
         match input {
-            Input::Event(event) => events.push(event),
-            Input::Connected(id, traits) => connected.push((id, *traits)),
+            Input::Event(event) => out.events.push(event),
+            Input::Connected(id, traits) => out.connected.push((id, *traits)),
             Input::Disconnected(id) => {
-                connected.retain(|(other, _)| *other != id);
-                disconnected.push(id);
+                out.connected.retain(|(other, _)| *other != id);
+                out.disconnected.push(id);
             }
+            Input::Refused(proxy, kind, resources) => out.refused.push((proxy, kind, resources)),
+            Input::Accepted(kind, version) => out.accepted.push((kind, version)),
         }
     }
-    (events, connected, disconnected)
+    out
 }
