@@ -2,10 +2,12 @@
 
 use crate::{
     authority::{Authority, AuthorityError, Subject},
+    pem,
     signer::{Signer, seconds},
 };
 use std::{
     net::IpAddr,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,6 +29,14 @@ pub enum ServingError {
     /// The library refuses what it is given.
     #[error("TLS: {0}")]
     Tls(#[from] tokio_rustls::rustls::Error),
+    /// A file of the operator's own certificate cannot be used.
+    #[error("{path}: {error}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: String,
+    },
     /// The roots cannot be used to check clients.
     #[error("client certificates cannot be checked: {0}")]
     Verifier(String),
@@ -55,12 +65,27 @@ pub struct ServingSettings {
     pub least_version: LeastVersion,
 }
 
-/// A certificate of the operator's own, in the place of one that we would make (`--tlsCertFile`, `--tlsKeyFile`).
+/// A certificate of the operator's own, in the place of one that we would make (`--tlsCertFile`, `--tlsKeyFile`). Whoever
+/// renews it replaces the files.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnCertificate {
     /// The chain, the server's certificate first.
-    pub chain: Vec<CertificateDer<'static>>,
+    pub chain: PathBuf,
     /// Its key.
-    pub key: PrivateKeyDer<'static>,
+    pub key: PathBuf,
+}
+
+impl OwnCertificate {
+    fn load(&self) -> Result<Pair, ServingError> {
+        let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| fault(path, error.to_string()));
+        let chain = pem::certificates(&read(&self.chain)?).map_err(|error| fault(&self.chain, error.to_string()))?;
+        let key = pem::private_key(&read(&self.key)?).map_err(|error| fault(&self.key, error.to_string()))?;
+        Ok((chain, key))
+    }
+}
+
+fn fault(path: &Path, error: String) -> ServingError {
+    ServingError::File { path: path.to_owned(), error }
 }
 
 /// What protocols a server speaks inside of TLS, and whether it looks at client certificates.
@@ -89,6 +114,8 @@ pub struct Serving {
     secured: watch::Sender<Arc<ServerConfig>>,
     webhook: watch::Sender<Arc<ServerConfig>>,
     renewal: SystemTime,
+    /// The certificate that is shown, and the hash of the roots that clients are checked with.
+    served: (Option<CertificateDer<'static>>, String),
 }
 
 impl Serving {
@@ -101,7 +128,8 @@ impl Serving {
         let signer = authority.signer();
         let secured = watch::Sender::new(Arc::new(config(ServerKind::Secured, &signer, &settings, &pair)?));
         let webhook = watch::Sender::new(Arc::new(config(ServerKind::Webhook, &signer, &settings, &pair)?));
-        Ok(Self { authority, settings, own, secured, webhook, renewal })
+        let served = (pair.0.first().cloned(), signer.bundle.hash.clone());
+        Ok(Self { authority, settings, own, secured, webhook, renewal, served })
     }
 
     /// Where servers take their configurations from.
@@ -121,25 +149,35 @@ impl Serving {
             }
             signers.mark_unchanged();
             match self.renew() {
-                Ok(()) => tracing::info!("the serving certificate was renewed"),
+                Ok(true) => tracing::info!("the serving certificate was renewed"),
+                Ok(false) => {}
                 // The old one goes on being served; the next attempt follows soon.
                 Err(error) => tracing::error!("the serving certificate could not be renewed: {error}"),
             }
         }
     }
 
-    fn renew(&mut self) -> Result<(), ServingError> {
+    /// Whether anything is new.
+    fn renew(&mut self) -> Result<bool, ServingError> {
         let (pair, renewal) = certificate(&self.authority, &self.settings, self.own.as_ref())?;
         let signer = self.authority.signer();
+        let (leaf, roots) = (pair.0.first().cloned(), signer.bundle.hash.clone());
+        self.renewal = renewal;
+        if self.served == (leaf.clone(), roots.clone()) {
+            return Ok(false);
+        }
         self.secured.send_replace(Arc::new(config(ServerKind::Secured, &signer, &self.settings, &pair)?));
         self.webhook.send_replace(Arc::new(config(ServerKind::Webhook, &signer, &self.settings, &pair)?));
-        self.renewal = renewal;
-        Ok(())
+        self.served = (leaf, roots);
+        Ok(true)
     }
 }
 
 /// Between attempts, and between renewals of certificates that live very shortly.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often files are read again.
+const FILES: Duration = Duration::from_secs(5);
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
@@ -150,8 +188,7 @@ fn certificate(
 ) -> Result<(Pair, SystemTime), ServingError> {
     let now = SystemTime::now();
     if let Some(own) = own {
-        // Renewed by whoever has made it.
-        return Ok(((own.chain.clone(), own.key.clone_key()), now + Duration::from_secs(24 * 60 * 60)));
+        return Ok((own.load()?, now + FILES));
     }
     let subject = Subject::Server { names: settings.names.clone(), addresses: settings.addresses.clone() };
     let (chain, key, expires) = authority.serving_certificate(&subject, settings.lifetime, now)?;

@@ -243,6 +243,30 @@ async fn oversized_and_malformed_messages() {
     }
 }
 
+/// A body that begins and never ends.
+struct Slow;
+
+impl http_body::Body for Slow {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_requests_are_given_up() {
+    let mesh = Mesh::new();
+    let request = http::Request::post("/").header("authorization", format!("Bearer {}", mesh.token("shop", "cart")));
+    let response = mesh.service.handle(request.body(Slow).unwrap(), "10.0.0.1:4000".parse().unwrap(), None).await;
+    assert_eq!(tonic::Status::from_header_map(response.headers()).unwrap().code(), Code::DeadlineExceeded);
+    assert_eq!(mesh.counted("istiod_secured_refusals", "slow_request"), 1.0);
+}
+
 #[tokio::test]
 async fn one_peer_cannot_ask_for_ever() {
     let mesh = Mesh::with(&root(), PeerLimits { requests_per_second: 0.001, burst: 3.0, ..PeerLimits::default() }, None);

@@ -139,11 +139,8 @@ impl IdentityArguments {
     }
 
     /// The certificate of the operator's own.
-    pub fn own_certificate(&self) -> anyhow::Result<Option<OwnCertificate>> {
-        use anyhow::Context;
-        let (Some(chain), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else { return Ok(None) };
-        let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| path.display().to_string());
-        let (chain, key) = (ca::pem::certificates(&read(chain)?)?, ca::pem::private_key(&read(key)?)?);
-        Ok(Some(OwnCertificate { chain, key }))
+    pub fn own_certificate(&self) -> Option<OwnCertificate> {
+        let (chain, key) = (self.tls_cert_file.clone()?, self.tls_key_file.clone()?);
+        Some(OwnCertificate { chain, key })
     }
 }

@@ -112,12 +112,17 @@ pub async fn start(
     let tokens = Tokens::new(ClusterId::new(&arguments.cluster_id), TokensSettings { audiences: own.token_audiences.clone(), ..TokensSettings::default() });
     let (cluster, replicas) = (ClusterId::new(&arguments.cluster_id), places.tokens.is_some());
     match (&own.token_keys, places.tokens) {
-        (Some(path), _) => tokens.set_cluster(cluster, Arc::new(FileKeys(path.clone())), None),
+        // Folders beside a cluster, or in the place of one, have no keys of their own.
+        (Some(path), _) => {
+            for cluster in std::iter::once(cluster).chain(crate::sources::remote_clusters(arguments)?) {
+                tokens.set_cluster(cluster, Arc::new(FileKeys(path.clone())), None);
+            }
+        }
         (None, Some(server)) => tokens.set_cluster(cluster, server.clone(), Some(server)),
         (None, None) => {}
     }
     let authenticator = Arc::new(Authenticator::new(authority.clone(), tokens, metrics.clone()));
-    let serving = Serving::new(authority.clone(), own.serving(), own.own_certificate()?)?;
+    let serving = Serving::new(authority.clone(), own.serving(), own.own_certificate())?;
     let peers = Peers::new(own.limits());
     let holders = Arc::new(Holders::default());
     let service = CertificateService::new(authority.clone(), authenticator.clone(), peers.clone(), metrics.clone(), holders.clone());
