@@ -42,7 +42,8 @@ impl Converted {
     pub(crate) fn advance(&mut self, store: &Store, changes: &StoreChanges, snapshot: &Snapshot, services: &RegistryChanges) -> bool {
         let own = !changes.ingresses.is_empty() || !changes.ingress_classes.is_empty();
         let others = changes.mesh || !services.services.is_empty();
-        if !own && !(others && !store.ingresses.is_empty()) {
+        let unaffected = !others || store.ingresses.is_empty();
+        if !own && unaffected {
             return false;
         }
         let now = convert(store, snapshot.domain.as_str(), &snapshot.services_by_age);

@@ -17,9 +17,10 @@ pub fn clamp(store: &Store, namespace: &Namespace, asked: Visibility) -> Visibil
     let applies = |selector: &LabelSelector| {
         labels.contain(&selector.match_labels) && selector.match_expressions.iter().all(|requirement| holds(requirement, &labels))
     };
-    let policy = settings.policies.iter().find(|policy| {
-        policy.matching_rules.iter().any(|rule| rule.namespace_selector.as_ref().is_none_or(applies))
-    });
+    let policy = settings
+        .policies
+        .iter()
+        .find(|policy| policy.matching_rules.iter().any(|rule| rule.namespace_selector.as_ref().is_none_or(applies)));
     let own = || BTreeSet::from([namespace.clone()]);
     match (policy.map_or(settings.default_visibility, |policy| policy.visibility), asked) {
         (EntryVisibility::Unspecified | EntryVisibility::Public, asked) => asked,

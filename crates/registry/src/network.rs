@@ -93,8 +93,7 @@ impl Networks {
     pub fn advance(&mut self, store: &Store, changes: &StoreChanges, domain: &DomainSuffix) -> bool {
         let cx = &mut Cx::default();
         let everything = changes.mesh || !changes.nodes.is_empty();
-        let dirty: BTreeSet<Key> =
-            if everything { store.services.iter(cx).map(|(key, _)| key.clone()).collect() } else { BTreeSet::new() };
+        let dirty: BTreeSet<Key> = if everything { store.services.iter(cx).map(|(key, _)| key.clone()).collect() } else { BTreeSet::new() };
         if dirty.is_empty() && changes.services.is_empty() && !everything {
             return false;
         }
@@ -153,9 +152,10 @@ fn networks_of(store: &Store, domain: &DomainSuffix, key: &Key, service: &Object
         return vec![(NetworkId::new(network), port)];
     }
     let hostname = crate::kubernetes::hostname(&key.name, key.namespace.as_str(), domain);
-    let here = store.networks.networks.iter().filter(|(_, network)| {
-        network.endpoints.iter().any(|endpoints| endpoints.from_registry.as_deref() == Some(key.cluster.as_str()))
-    });
+    let here =
+        store.networks.networks.iter().filter(|(_, network)| {
+            network.endpoints.iter().any(|endpoints| endpoints.from_registry.as_deref() == Some(key.cluster.as_str()))
+        });
     let rows = here.flat_map(|(name, network)| network.gateways.iter().map(move |gateway| (name, gateway)));
     rows.filter(|(_, gateway)| gateway.registry_service_name.as_deref() == Some(hostname.as_str()))
         .filter_map(|(name, gateway)| Some((NetworkId::new(name), PortNumber::try_from(gateway.port).ok()?)))
@@ -201,9 +201,9 @@ pub fn network(store: &Store, cluster: &ClusterId, labels: &Labels, address: Opt
         return NetworkId::new(network);
     }
     let networks = &store.networks.networks;
-    let by_registry = networks.iter().find(|(_, network)| {
-        network.endpoints.iter().any(|endpoints| endpoints.from_registry.as_deref() == Some(cluster.as_str()))
-    });
+    let by_registry = networks
+        .iter()
+        .find(|(_, network)| network.endpoints.iter().any(|endpoints| endpoints.from_registry.as_deref() == Some(cluster.as_str())));
     let contains = |range: &str| range.parse::<base::Cidr>().is_ok_and(|range| address.is_some_and(|address| range.0.contains(&address)));
     let by_range =
         || networks.iter().find(|(_, network)| network.endpoints.iter().filter_map(|rows| rows.from_cidr.as_deref()).any(contains));

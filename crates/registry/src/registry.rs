@@ -1,6 +1,12 @@
 //! The way of a change: which services it touches, and their rows built again.
 
-use crate::{Endpoint, Provider, Service, ServiceKey, ServiceTarget, index::Index, kubernetes, network::{NetworkGateways, Networks}, service_entry};
+use crate::{
+    Endpoint, Provider, Service, ServiceKey, ServiceTarget,
+    index::Index,
+    kubernetes,
+    network::{NetworkGateways, Networks},
+    service_entry,
+};
 use base::{Address, ClusterId, DomainSuffix, Namespace, Selector};
 use config::{Key, Store, StoreChanges};
 use incremental::{Changed, Cx, Table};

@@ -1,6 +1,9 @@
 //! ServiceEntries, with the WorkloadEntries and Pods that they select.
 
-use crate::{Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, address, entry_visibility, workload};
+use crate::{
+    Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, address, entry_visibility,
+    workload,
+};
 use base::{Address, Cidr, ClusterId, Hostname, PortNumber, Protocol, Selector, Visibility};
 use config::{Key, Store};
 use incremental::Cx;

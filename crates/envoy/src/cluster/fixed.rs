@@ -4,8 +4,8 @@ use super::connection_pool::{self, circuit_breakers, unlimited};
 use super::dns_cache::DnsCache;
 use super::draft::ClusterDraft;
 use super::inputs::{ClusterMeshDefaults, IpFamilies};
-use super::{metadata, transport_socket};
 use super::outbound::dynamic_forward_proxy;
+use super::{metadata, transport_socket};
 use crate::tls;
 use istio_api::Duration;
 use istio_api::networking::destination_rule::{ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings};
@@ -94,13 +94,8 @@ pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies, set
     draft.cluster.alt_stat_name = format!("{DYNAMIC_DNS_CLUSTER};");
     let mut insecure = true;
     if let Some(settings) = settings.filter(|settings| matches!(settings.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)) {
-        let inputs = tls::UserTlsInputs {
-            settings,
-            service_names: &[],
-            http2: false,
-            defaults: mesh.tls_defaults.as_ref(),
-            credentials: None,
-        };
+        let inputs =
+            tls::UserTlsInputs { settings, service_names: &[], http2: false, defaults: mesh.tls_defaults.as_ref(), credentials: None };
         let context = tls::user_tls(&inputs).ok()??;
         transport_socket::set_automatic_names(&mut draft, settings);
         let options = draft.upstream_http();

@@ -26,6 +26,8 @@ const SIDECAR: &ClusterProxy = &ClusterProxy {
     certificates: Certificates::Sds,
     credentials: CredentialSource::Ads,
     hbone: false,
+    preserves_header_case: false,
+    buffer_limit: None,
 };
 const WITHOUT_CERTIFICATE: &ClusterProxy = &ClusterProxy { certificates: Certificates::None, ..*SIDECAR };
 const GATEWAY: &ClusterProxy = &ClusterProxy { kind: ProxyKind::Gateway, ..*SIDECAR };
@@ -47,6 +49,7 @@ fn build<'a>(policy: &'a ClusterPolicy, change: impl FnOnce(&mut OutboundCluster
         auto_mtls: AutoMtls::On,
         service_accounts: &ACCOUNTS,
         subject_alt_names: &[],
+        spreads_keys: false,
         persistent_session: false,
         metadata: ClusterMetadata { services: SERVICES, ..ClusterMetadata::default() },
     };
@@ -311,6 +314,7 @@ fn inbound_and_passthrough_mark_their_connections() {
         connection_pool: None,
         mesh: &MESH,
         families: IpFamilies::V4,
+        preserves_header_case: false,
         services: &[],
     };
     let original = as_json(&inbound_cluster(&inputs));

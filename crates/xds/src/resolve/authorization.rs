@@ -2,7 +2,7 @@
 
 use super::{View, authentication};
 use base::{Diagnostic, Hostname, Namespace, PortNumber};
-use envoy::authz::{self, Authorizer, AuthorizationInputs, CustomPolicies, PolicyInputs};
+use envoy::authz::{self, AuthorizationInputs, Authorizer, CustomPolicies, PolicyInputs};
 use envoy::listener::ProxyOptions;
 use envoy::route::names;
 use istio_api::Object;

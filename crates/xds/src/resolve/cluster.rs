@@ -1,20 +1,21 @@
 //! The clusters of one service: one for each port, and for each subset of its rule.
 
 use super::{
-    Scope, View, auto_passthrough, options, endpoint as eds,
+    Scope, View, auto_passthrough, endpoint as eds,
     endpoint::{EndpointClient, EndpointSpec, Surroundings},
+    options,
     stat_name::StatName,
 };
 use crate::generate::{Built, ServiceClusters};
 use crate::rows::Interner;
-use config::Features;
 use base::{ObjectRef, Protocol, SpiffeIdentity};
+use config::Features;
 use envoy::cluster::{
     self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs,
     ServiceMetadata,
 };
-use envoy::filter::network::connection_settings;
 use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, locality_policy};
+use envoy::filter::network::connection_settings;
 use envoy::route::names;
 use istio_api::mesh::mesh_config::MeshConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, Subset};

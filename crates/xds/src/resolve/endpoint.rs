@@ -229,7 +229,8 @@ fn is_draining(endpoint: &Endpoint) -> bool {
 
 fn belongs(spec: &EndpointSpec, endpoint: &Endpoint, client: &EndpointClient, around: &Surroundings<'_>) -> bool {
     let workload = &endpoint.workload;
-    let wanted = endpoint.serves(&spec.port_name, spec.port_number) && workload.labels.contain(&spec.subset) && client.sees(&workload.network);
+    let wanted =
+        endpoint.serves(&spec.port_name, spec.port_number) && workload.labels.contain(&spec.subset) && client.sees(&workload.network);
     let near = (!spec.cluster_local || workload.cluster == client.cluster) && (!spec.node_local || workload.node == client.node);
     let known = !endpoint.address.is_empty() || !around.gateways.is_empty();
     let usable = (spec.unhealthy || endpoint.health != Health::Unhealthy) && (spec.draining || !is_draining(endpoint));

@@ -144,8 +144,7 @@ pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
     for (port, servers) in gateway.ports.iter().filter(|(port, _)| !view.class.unprivileged || port.number >= 1024) {
         let Some(bind) = listener::sidecar_egress_bind(&port.bind, port.number, false, &wildcards, &[]) else { continue };
         let chains: Vec<GatewayChain> = servers.iter().flat_map(|server| chains(view, port, server)).collect();
-        let proxy_protocol =
-            view.proxy_config().gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
+        let proxy_protocol = view.proxy_config().gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
         let inputs = GatewayListenerInputs { bind: &bind, chains: &chains, proxy_protocol, options: &options };
         if let Some(listener) = listener::gateway_listener(&inputs) {
             let origins: BTreeSet<ObjectRef> = servers.iter().map(|server| server.origin.clone()).collect();
@@ -251,8 +250,12 @@ fn client<'a>(view: &'a View<'_>, server: &'a GatewayServer) -> tcp::Client<'a> 
 /// mutual TLS of the mesh at all.
 fn transport_socket(view: &View<'_>, server: &GatewayServer, alpn: DownstreamAlpn) -> Option<TransportSocket> {
     let settings = server.server.tls.as_ref()?;
-    let inputs =
-        ServerTlsInputs { settings, alpn, defaults: view.snapshot.mesh.tls_defaults.as_ref(), credentials: options::credentials(view.class.external_credentials) };
+    let inputs = ServerTlsInputs {
+        settings,
+        alpn,
+        defaults: view.snapshot.mesh.tls_defaults.as_ref(),
+        credentials: options::credentials(view.class.external_credentials),
+    };
     let mut context = tls::gateway_server_tls(&inputs)?;
     if view.class.certificates == Certificates::None {
         if settings.mode == ServerTlsMode::IstioMutual {

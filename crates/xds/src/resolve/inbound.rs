@@ -272,7 +272,12 @@ fn chain(view: &View<'_>, port: &InboundPort<'_>, address: IpAddr) -> InboundCha
 fn custom_tls(view: &View<'_>, ingress: &IstioIngressListener) -> Option<TransportSocket> {
     let settings = ingress.tls.as_ref()?;
     let defaults = view.snapshot.mesh.tls_defaults.as_ref();
-    let inputs = ServerTlsInputs { settings, alpn: DownstreamAlpn::Http, defaults, credentials: options::credentials(view.class.external_credentials) };
+    let inputs = ServerTlsInputs {
+        settings,
+        alpn: DownstreamAlpn::Http,
+        defaults,
+        credentials: options::credentials(view.class.external_credentials),
+    };
     let mut context = tls::gateway_server_tls(&inputs)?;
     if view.class.certificates == model::Certificates::None {
         if settings.mode == ServerTlsMode::IstioMutual {

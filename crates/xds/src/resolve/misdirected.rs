@@ -16,7 +16,8 @@ const LISTED: usize = 64;
 /// (`taken`).
 pub fn hosts(all: &[GatewayServer], these: &[&GatewayServer], taken: &BTreeSet<&Hostname>) -> BTreeSet<Hostname> {
     let owned: BTreeSet<&Hostname> = these.iter().flat_map(|server| server.hosts.iter().map(|(_, host)| host)).collect();
-    let others = all.iter().filter(|other| other.is_http() && other.terminates_tls() && !these.iter().any(|own| std::ptr::eq(*own, *other)));
+    let others =
+        all.iter().filter(|other| other.is_http() && other.terminates_tls() && !these.iter().any(|own| std::ptr::eq(*own, *other)));
     let mut hosts: BTreeSet<Hostname> = BTreeSet::new();
     for other in others {
         let shared = these.iter().any(|own| same_certificate(own, other));

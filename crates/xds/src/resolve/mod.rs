@@ -28,7 +28,12 @@ use incremental::Reads;
 use istio_api::mesh::ProxyConfig;
 use model::{EgressListener, IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot, VirtualService};
 use registry::{Endpoint, Service, ServiceKey};
-use std::{cell::{OnceCell, RefCell}, collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::Arc,
+};
 
 /// What one class sees.
 pub enum Scope {

@@ -6,8 +6,8 @@ use envoy::filter::http::{peer_metadata::peer_metadata, upstream_alpn::upstream_
 use envoy::filter::network::{connection_settings, http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
-use model::{Certificates, IpFamilies, ProxyKind};
 use envoy::tls::CredentialSource;
+use model::{Certificates, IpFamilies, ProxyKind};
 use std::net::IpAddr;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
@@ -42,13 +42,21 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
             trusted_proxies: topology.map_or(0, |topology| topology.num_trusted_proxies),
             forward_client_certificate: topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default(),
             connection_settings: settings.clone(),
-            ..HttpOptions::default()
         },
-        tcp: TcpOptions { access_logs: logs(MetricsProtocol::Tcp), idle_timeout, plain_mongo: !features.mongo_filter, redis: features.redis_filter, ..TcpOptions::default() },
+        tcp: TcpOptions {
+            access_logs: logs(MetricsProtocol::Tcp),
+            idle_timeout,
+            plain_mongo: !features.mongo_filter,
+            redis: features.redis_filter,
+            ..TcpOptions::default()
+        },
         listener_access_logs: file.into_iter().map(access_log::for_unmatched_connections).collect(),
         protocol_detection_timeout: mesh.protocol_detection_timeout.map(|timeout| timeout.0).unwrap_or_default(),
         exact_balance: if inbound { view.class.exact_balance.0 } else { view.class.exact_balance.1 },
-        buffer_limit: settings.as_ref().filter(|_| inbound).and_then(|s| connection_settings::limit(s.listener_per_connection_buffer_limit_bytes)),
+        buffer_limit: settings
+            .as_ref()
+            .filter(|_| inbound)
+            .and_then(|s| connection_settings::limit(s.listener_per_connection_buffer_limit_bytes)),
     }
 }
 

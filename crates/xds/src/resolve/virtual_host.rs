@@ -151,7 +151,8 @@ impl RouteRows {
         }
         seen.insert(name.as_str().to_lowercase());
         let claims: Box<[Cell]> = seen.iter().map(|text| Cell::of(text.as_str())).collect();
-        let inputs = VirtualHostInputs { host: name.to_string(), port, domains, routes: Vec::new(), counts_attempts: true, https_redirect: false };
+        let inputs =
+            VirtualHostInputs { host: name.to_string(), port, domains, routes: Vec::new(), counts_attempts: true, https_redirect: false };
         let bytes = builder::encode_virtual_host_with(builder::virtual_host(inputs), &routes.0);
         let part = Part::new(bytes, Origins::from(origins));
         let known = self.hosts.entry(part.version).or_default();

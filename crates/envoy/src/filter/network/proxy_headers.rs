@@ -62,10 +62,8 @@ pub(super) fn forward(details: Forward) -> Option<ForwardClientCertDetails> {
 
 /// Names of headers in HTTP/1 are sent as they came, not in lower case.
 pub fn preserve_case() -> HeaderKeyFormat {
-    let formatter = TypedExtensionConfig {
-        name: "preserve_case".to_owned(),
-        typed_config: Some(PreserveCaseFormatterConfig::default().to_any()),
-    };
+    let formatter =
+        TypedExtensionConfig { name: "preserve_case".to_owned(), typed_config: Some(PreserveCaseFormatterConfig::default().to_any()) };
     HeaderKeyFormat { header_format: Some(HeaderFormat::StatefulFormatter(formatter)) }
 }
 
