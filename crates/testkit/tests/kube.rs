@@ -7,7 +7,10 @@ use istio_api::Kind;
 use kube_source::{Access, Options};
 use serde_json::{Value, json};
 use std::{fs, path::Path, sync::Arc};
-use testkit::kube::{Api, ApiServer, Link, Watched};
+use testkit::{
+    kube::{Api, ApiServer, Link, Watched},
+    report::Verdict,
+};
 
 fn options() -> Options {
     Options::new(ClusterId::new("Kubernetes"))
@@ -194,5 +197,26 @@ async fn kinds_namespaces_and_secrets_come_and_go() -> Result<()> {
     server.kubectl(&["delete", "crd", "virtualservices.networking.istio.io"])?;
     watched.until("an end of the kind", |watched| !has_virtual_service(watched, "web")).await?;
     assert_eq!(watched.store.objects().iter().filter(|object| object.kind() == Kind::VirtualService).count(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_give_the_same_from_a_cluster_as_from_files() -> Result<()> {
+    // A pod of a case names a service account that nobody has made.
+    let Some(server) = ApiServer::start_with(&["--disable-admission-plugins=ServiceAccount"])? else { return Ok(()) };
+    apply_definitions(&server)?;
+    let writer = api(&server).await?;
+    writer.namespace("istio-system").await?;
+    let mut watched = Watched::start(&server.kubeconfig(), options()).await?;
+    let (mut checked, mut failed) = (0, Vec::new());
+    for case in testkit::case::all()? {
+        match testkit::kube::case::check(&case, &writer, &mut watched).await {
+            Ok(Verdict::Skipped(why)) => println!("kube: skipped {}: {why}", case.name),
+            Ok(_) => checked += 1,
+            Err(error) => failed.push(format!("{}: {error:#}", case.name)),
+        }
+    }
+    println!("kube: {checked} cases checked, {} failed", failed.len());
+    assert!(failed.is_empty(), "{} failed\n\n{}", failed.len(), failed.join("\n\n"));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Writes to the API server, without kubectl's start of a tenth of a second for each.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result};
 use http::{Request, header::CONTENT_TYPE};
 use istio_api::Kind;
 use kube::Client;
@@ -32,6 +32,10 @@ fn path(object: &Value) -> Result<(String, String)> {
     let collection = collection(kind, text(object, "/metadata/namespace"));
     let name = text(object, "/metadata/name");
     Ok((collection.clone(), format!("{collection}/{name}")))
+}
+
+fn says(error: &Error, text: &str) -> bool {
+    error.chain().any(|cause| cause.to_string().contains(text))
 }
 
 impl Api {
@@ -85,6 +89,17 @@ impl Api {
         Ok(())
     }
 
+    /// Deletes an object; one that does not exist is fine.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn delete_if_there(&self, object: &Value) -> Result<()> {
+        match self.delete(object).await {
+            Err(error) if says(&error, "not found") => Ok(()),
+            result => result,
+        }
+    }
+
     /// Deletes all objects of a kind in a namespace.
     ///
     /// # Errors
@@ -101,8 +116,8 @@ impl Api {
     pub async fn namespace(&self, name: &str) -> Result<()> {
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         match self.send(Request::post(collection(Kind::Namespace, "")), &object).await {
-            Err(error) if !error.chain().any(|cause| cause.to_string().contains("already exists")) => Err(anyhow!(error)),
-            _ => Ok(()),
+            Err(error) if says(&error, "already exists") => Ok(()),
+            result => result.map(|_| ()),
         }
     }
 }

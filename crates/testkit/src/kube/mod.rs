@@ -8,6 +8,7 @@
 //! `case` brings a case's objects into the cluster.
 
 mod api;
+pub mod case;
 mod link;
 mod process;
 mod server;

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// How long a change may take to arrive on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A source and everything that it has said.
 pub struct Watched {
@@ -52,7 +52,7 @@ impl Watched {
     /// Takes what comes until `condition` holds.
     ///
     /// # Errors
-    /// If it does not within a minute; `what` says what was waited for.
+    /// If it does not within half a minute; `what` says what was waited for.
     pub async fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         while !condition(self) {
