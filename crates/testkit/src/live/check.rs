@@ -151,7 +151,7 @@ impl Judge<'_> {
             ensure!(answer.failure.is_none(), "no answer: {}", told());
             ensure!(answer.status.is_none_or(|status| status == wanted), "should be answered with {wanted}: {}", told());
         }
-        let endpoints: BTreeSet<SocketAddr> = allowed.iter().map(|cluster| self.endpoints(cluster)).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let endpoints = self.all_endpoints(allowed.iter().copied())?;
         for received in &made.received {
             ensure!(endpoints.contains(&received.address), "{} is no endpoint of {allowed:?}", received.address);
             ensure!(received.method == self.method(), "the method should be {:?}, not {:?}", self.method(), received.method);
@@ -206,6 +206,16 @@ impl Judge<'_> {
     }
 
     /// The addresses of a cluster; a cluster without any goes where the client wanted to.
+    fn all_endpoints<'c>(&self, clusters: impl Iterator<Item = &'c String>) -> Result<BTreeSet<SocketAddr>> {
+        let own: Vec<BTreeSet<SocketAddr>> = clusters.map(|cluster| self.endpoints(cluster)).collect::<Result<_>>()?;
+        // A gateway sends what arrives there on to endpoints of its own.
+        let passed_on = self.file.arrives_at.iter().flat_map(|arrives_at| {
+            let assignments = self.workloads.iter().filter_map(move |workload| workload.resources.assignment(arrives_at));
+            assignments.flat_map(|assignment| upstream::endpoints(assignment, self.dns))
+        });
+        Ok(own.into_iter().flatten().chain(passed_on).collect())
+    }
+
     fn endpoints(&self, cluster: &str) -> Result<BTreeSet<SocketAddr>> {
         Ok(match self.workload()?.resources.assignment(cluster) {
             Some(assignment) => upstream::endpoints(assignment, self.dns),

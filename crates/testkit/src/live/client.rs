@@ -91,7 +91,7 @@ pub async fn connect(call: &Call, caller: Caller<'_>, source: Option<Ipv4Addr>, 
     let (socket, usual) = match call.direction {
         Direction::Outbound if caller.room.is_own() => (caller.room.inside(TcpSocket::new_v4)??, Some(INSIDE)),
         Direction::Outbound => (TcpSocket::new_v4()?, Some(CLIENT)),
-        Direction::Inbound if caller.room.is_own() => (TcpSocket::new_v4()?, Some(OUTSIDE)),
+        Direction::Inbound | Direction::Direct if caller.room.is_own() => (TcpSocket::new_v4()?, Some(OUTSIDE)),
         Direction::Inbound => (TcpSocket::new_v4()?, Some(CALLER)),
         Direction::Direct => (TcpSocket::new_v4()?, None),
     };
