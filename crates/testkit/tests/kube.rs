@@ -6,7 +6,7 @@ use config::{Change, Key};
 use istio_api::Kind;
 use kube_source::{Access, Options};
 use serde_json::{Value, json};
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io::Write, path::Path, sync::Arc};
 use testkit::{
     kube::{Api, ApiServer, Link, Watched},
     report::Verdict,
@@ -28,6 +28,11 @@ fn apply_definitions(server: &ApiServer) -> Result<()> {
     server.kubectl(&["apply", "--server-side", "-f", &definitions()])?;
     server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
     Ok(())
+}
+
+/// Past the test harness, which would hide it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "kube: {text}");
 }
 
 fn key(namespace: &str, name: &str) -> Key {
@@ -211,12 +216,12 @@ async fn cases_give_the_same_from_a_cluster_as_from_files() -> Result<()> {
     let (mut checked, mut failed) = (0, Vec::new());
     for case in testkit::case::all()? {
         match testkit::kube::case::check(&case, &writer, &mut watched).await {
-            Ok(Verdict::Skipped(why)) => println!("kube: skipped {}: {why}", case.name),
+            Ok(Verdict::Skipped(why)) => say(&format!("skipped {}: {why}", case.name)),
             Ok(_) => checked += 1,
             Err(error) => failed.push(format!("{}: {error:#}", case.name)),
         }
     }
-    println!("kube: {checked} cases checked, {} failed", failed.len());
+    say(&format!("{checked} cases checked, {} failed", failed.len()));
     assert!(failed.is_empty(), "{} failed\n\n{}", failed.len(), failed.join("\n\n"));
     Ok(())
 }
