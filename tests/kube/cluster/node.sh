@@ -138,8 +138,9 @@ control_plane() {
     [ "$attempt" = 600 ] && failed "the API server is not ready"
     sleep 0.1
   done
-  start controller-manager hyperkube kube-controller-manager --kubeconfig=pki/controller-manager.conf --leader-elect=false --bind-address=127.0.0.1 \
-    --authentication-kubeconfig=pki/controller-manager.conf --authorization-kubeconfig=pki/controller-manager.conf --root-ca-file=pki/ca.crt \
+  # As the administrator: no accounts for single controllers.
+  start controller-manager hyperkube kube-controller-manager --kubeconfig=pki/admin.conf --leader-elect=false --bind-address=127.0.0.1 \
+    --authentication-kubeconfig=pki/admin.conf --authorization-kubeconfig=pki/admin.conf --root-ca-file=pki/ca.crt \
     --service-account-private-key-file=pki/sa.key --cluster-signing-cert-file=pki/ca.crt --cluster-signing-key-file=pki/ca.key \
     --kube-api-qps=500 --kube-api-burst=1000 --concurrent-namespace-syncs=20 --node-monitor-period=2s --node-monitor-grace-period=20s
   start scheduler hyperkube kube-scheduler --kubeconfig=pki/scheduler.conf --authentication-kubeconfig=pki/scheduler.conf \
