@@ -54,6 +54,8 @@ impl Connection {
         match error {
             None => state.accept(kind, (response, held), now, actions),
             Some(error) => {
+                self.refuses_hosts(kind, &error.message);
+                let state = self.types.of_mut(kind);
                 if let Some(earlier) = earlier {
                     state.accept(kind, (earlier, held), now, actions);
                 }

@@ -9,6 +9,7 @@ use crate::{
     replica::Plan,
     subscription::{NameBudget, TooManyNames},
     type_state::{InFlight, Sent, TypeState, Types},
+    virtual_hosts::{Delivery, VirtualHosts},
 };
 use base::ObjectRef;
 use std::{
@@ -126,6 +127,8 @@ pub struct ConnectionSettings {
     pub protocol: Protocol,
     /// The peer may have secrets.
     pub secrets_allowed: bool,
+    /// The peer can get virtual hosts one by one.
+    pub virtual_hosts: bool,
     /// Makes nonces unique among streams and restarts.
     pub nonce_prefix: String,
     /// What the peer may make us hold.
@@ -144,6 +147,7 @@ pub struct Connection {
     pub(crate) started: Instant,
     /// The client has come back with what it holds.
     pub(crate) reconnected: bool,
+    pub(crate) hosts: VirtualHosts,
     changed_at: Option<Instant>,
     responses: u64,
     /// What was said of contents that are held back.
@@ -168,6 +172,7 @@ impl Connection {
             permit: PermitState::default(),
             started: now,
             reconnected: false,
+            hosts: VirtualHosts::default(),
             changed_at: None,
             responses: 0,
             vouched: BTreeSet::new(),
@@ -251,7 +256,7 @@ impl Connection {
 
     fn advance_type(&mut self, kind: ResourceType, view: &View, now: Instant, actions: &mut Vec<Action>) {
         let state = self.types.of(kind);
-        if !state.requested {
+        if !state.requested || (kind == ResourceType::VirtualHost && !self.hosts_are_decided()) {
             return;
         }
         let plan = self.plan(kind, view);
@@ -307,11 +312,13 @@ impl Connection {
     /// Whether the client has acknowledged everything that may have referred to what is to be removed.
     fn may_remove(&mut self, kind: ResourceType, view: &View, now: Instant, actions: &mut Vec<Action>) -> bool {
         let returning = self.reconnected && now < self.started + self.settings.waits.reconnect;
-        let referred = referred_from(kind).iter().any(|other| {
+        let inline = self.hosts.delivery == Delivery::Inline;
+        let referring = || referred_from(kind).iter().filter(|other| !(inline && **other == ResourceType::VirtualHost));
+        let referred = referring().any(|other| {
             let state = self.types.of(*other);
             if state.requested { !state.in_flight.is_empty() || self.plan(*other, view).due } else { returning }
         });
-        let only_returning = returning && referred_from(kind).iter().all(|other| !self.types.of(*other).requested);
+        let only_returning = returning && referring().all(|other| !self.types.of(*other).requested);
         let bound = if only_returning { self.settings.waits.reconnect } else { self.settings.waits.order };
         let wait = &mut self.types.of_mut(kind).removal_wait;
         pass(referred, wait, bound, kind, now, actions)
@@ -319,7 +326,7 @@ impl Connection {
 
     /// Large responses need a permit, except those that an outstanding acknowledgement may wait for.
     fn needs_permit(&self, kind: ResourceType, plan: &Plan) -> bool {
-        let awaited = matches!(kind, ResourceType::Endpoint | ResourceType::Route | ResourceType::Secret)
+        let awaited = matches!(kind, ResourceType::Endpoint | ResourceType::Route | ResourceType::VirtualHost | ResourceType::Secret)
             && [ResourceType::Cluster, ResourceType::Listener].iter().any(|other| !self.types.of(*other).in_flight.is_empty());
         !awaited && plan.size() >= SMALL_RESPONSE
     }
@@ -331,8 +338,10 @@ impl Connection {
         let delta = self.settings.protocol == Protocol::Delta;
         let mut parcel = Parcel::new(plan, extent);
         let first = self.types.of_mut(kind).note(plan, extent, newest);
-        if kind == ResourceType::Cluster {
-            self.resend_endpoints(&parcel.carried);
+        match kind {
+            ResourceType::Cluster => self.resend_endpoints(&parcel.carried),
+            ResourceType::Route => self.introduce(plan, extent, &view),
+            _ => {}
         }
         if !delta {
             parcel.carried = self.state_of_the_world(kind, newest, parcel.carried, &mut parcel.removed);
@@ -382,6 +391,11 @@ impl Connection {
     pub(crate) fn wanted(&self, kind: ResourceType, view: &View) -> Resources {
         if kind == ResourceType::Secret && !self.settings.secrets_allowed {
             return Resources::default();
+        }
+        match (kind, self.hosts.delivery) {
+            (ResourceType::VirtualHost, Delivery::Inline) => return Resources::default(),
+            (ResourceType::Route, Delivery::OneByOne) => return view.bare_routes().unwrap_or(view.of(kind)).clone(),
+            _ => {}
         }
         let replica = &self.types.of(kind).replica;
         let held = view.holds_of(kind).filter(|(name, hold)| !replica.has(name, hold.refused));

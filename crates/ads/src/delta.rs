@@ -30,6 +30,9 @@ impl Connection {
         if kind == ResourceType::Secret && asks && !self.settings.secrets_allowed {
             actions.push(Action::Observe(Observation::SecretsRefused));
         }
+        if first && kind == ResourceType::Route {
+            self.decide(&request.initial_resource_versions);
+        }
         // Subscriptions count whatever the request says about an earlier response.
         if first {
             let state = self.types.of_mut(kind);
@@ -99,6 +102,10 @@ impl Connection {
         }
         self.budget.allows(versions.len())?;
         self.reconnected = true;
+        if kind == ResourceType::VirtualHost {
+            self.believe_hosts(versions);
+            return Ok(());
+        }
         // A cluster that was just sent is warmed by Envoy until its endpoints come again.
         let warming: BTreeSet<ResourceName> = match kind {
             ResourceType::Endpoint => {

@@ -11,15 +11,17 @@ pub(crate) fn waits_for(kind: ResourceType) -> &'static [ResourceType] {
         ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Secret | ResourceType::ProxyConfig => &[],
         ResourceType::Listener => &[ResourceType::Cluster, ResourceType::Endpoint],
         ResourceType::Route => &[ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener],
+        // Not for listeners: one that is new is not acknowledged before its virtual hosts have come.
+        ResourceType::VirtualHost => &[ResourceType::Cluster, ResourceType::Endpoint],
     }
 }
 
 /// The types that may refer to a resource of `kind`: they must have acknowledged everything before one is removed.
 pub(crate) fn referred_from(kind: ResourceType) -> &'static [ResourceType] {
     match kind {
-        ResourceType::Cluster => &[ResourceType::Listener, ResourceType::Route],
-        ResourceType::Endpoint => &[ResourceType::Cluster, ResourceType::Listener, ResourceType::Route],
-        ResourceType::Listener | ResourceType::ProxyConfig => &[],
+        ResourceType::Cluster => &[ResourceType::Listener, ResourceType::Route, ResourceType::VirtualHost],
+        ResourceType::Endpoint => &[ResourceType::Cluster, ResourceType::Listener, ResourceType::Route, ResourceType::VirtualHost],
+        ResourceType::Listener | ResourceType::VirtualHost | ResourceType::ProxyConfig => &[],
         ResourceType::Route => &[ResourceType::Listener],
         ResourceType::Secret => &[ResourceType::Cluster, ResourceType::Listener],
     }

@@ -19,7 +19,7 @@ pub(crate) enum Extent {
 }
 
 impl Extent {
-    fn covers(self, item: &Item) -> bool {
+    pub fn covers(self, item: &Item) -> bool {
         match self {
             Self::Everything { removals } => removals || !item.is_removal(),
             Self::Answers => item.answer,

@@ -7,7 +7,11 @@ use crate::{
     wire::put_string,
 };
 use bytes::BytesMut;
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 use xds_api::envoy::service::discovery::v3::DiscoveryRequest;
 use xds_wire::{Encoded, ResourceName, ResourceType, Resources};
 
@@ -20,6 +24,9 @@ impl Connection {
             return Ok(());
         };
         let first = !self.types.of(kind).requested;
+        if first && kind == ResourceType::Route {
+            self.decide(&BTreeMap::new());
+        }
         let answered = self.acknowledge(kind, &request.response_nonce, request.error_detail, now, actions);
         if answered == Answered::Stale && !first {
             return Ok(()); // the acknowledgement of the last response repeats the names

@@ -6,6 +6,7 @@ use crate::{
     grpc::{Message, Outgoing},
     server::Shared,
     status::{Entry, metadata},
+    virtual_hosts::takes_virtual_hosts,
 };
 use futures::{Stream, StreamExt};
 use std::{
@@ -67,6 +68,7 @@ where
     let number = shared.next_stream();
     let settings = ConnectionSettings {
         protocol,
+        virtual_hosts: takes_virtual_hosts(&node, protocol),
         secrets_allowed: peer.identity.is_some() || peer.address.ip().is_loopback(),
         nonce_prefix: format!("{:x}.{number:x}", shared.epoch),
         limits: shared.options.limits.clone(),

@@ -81,6 +81,7 @@ pub(crate) struct Types {
     endpoints: TypeState,
     listeners: TypeState,
     routes: TypeState,
+    virtual_hosts: TypeState,
     secrets: TypeState,
     proxy_config: TypeState,
 }
@@ -92,6 +93,7 @@ impl Types {
             ResourceType::Endpoint => &self.endpoints,
             ResourceType::Listener => &self.listeners,
             ResourceType::Route => &self.routes,
+            ResourceType::VirtualHost => &self.virtual_hosts,
             ResourceType::Secret => &self.secrets,
             ResourceType::ProxyConfig => &self.proxy_config,
         }
@@ -103,6 +105,7 @@ impl Types {
             ResourceType::Endpoint => &mut self.endpoints,
             ResourceType::Listener => &mut self.listeners,
             ResourceType::Route => &mut self.routes,
+            ResourceType::VirtualHost => &mut self.virtual_hosts,
             ResourceType::Secret => &mut self.secrets,
             ResourceType::ProxyConfig => &mut self.proxy_config,
         }

@@ -48,6 +48,8 @@ pub struct Features {
     pub skip_trust_domain: bool,
     /// `PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS`: CUSTOM policies of one workload may ask several providers.
     pub multiple_custom_providers: bool,
+    /// `ISTIOD_ENABLE_VHDS`, ours: proxies that can get virtual hosts one by one, so that a change of one host sends one.
+    pub virtual_host_discovery: bool,
     /// `ENABLE_100_CONTINUE_HEADERS`: `100 Continue` is the upstream's to say.
     pub proxy_100_continue: bool,
 }
@@ -90,6 +92,7 @@ impl Features {
             filter_gateway_clusters: flag("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", false),
             skip_trust_domain: flag("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", false),
             multiple_custom_providers: flag("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", false),
+            virtual_host_discovery: flag("ISTIOD_ENABLE_VHDS", false),
             proxy_100_continue: flag("ENABLE_100_CONTINUE_HEADERS", true),
         }
     }

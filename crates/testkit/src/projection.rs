@@ -59,7 +59,7 @@ impl Selection {
             ResourceType::Route => self.routes.as_deref(),
             ResourceType::Secret => self.secrets.as_deref(),
             // The roots of the mesh are no consequence of objects.
-            ResourceType::ProxyConfig => None,
+            ResourceType::VirtualHost | ResourceType::ProxyConfig => None,
         }
     }
 }
@@ -71,6 +71,7 @@ pub fn file_stem(kind: ResourceType) -> &'static str {
         ResourceType::Endpoint => "endpoints",
         ResourceType::Listener => "listeners",
         ResourceType::Route => "routes",
+        ResourceType::VirtualHost => "virtual_hosts",
         ResourceType::Secret => "secrets",
         ResourceType::ProxyConfig => "proxy_config",
     }

@@ -19,9 +19,18 @@ pub struct Version(u128);
 impl Version {
     /// Hashes the encoded content.
     pub fn of(content: &[u8]) -> Self {
-        Self(xxh3_128(content))
+        Self(xxh3_128(content) & !BARE)
+    }
+
+    /// Whether it is that of a route configuration whose virtual hosts are sent one by one: what a proxy has can be told
+    /// from its version alone, when it comes back.
+    pub fn is_bare(self) -> bool {
+        self.0 & BARE != 0
     }
 }
+
+/// The bit by which versions of [`Encoded::bare`] differ from all others.
+const BARE: u128 = 1 << 127;
 
 impl fmt::Display for Version {
     /// 32 hexadecimal digits.
@@ -79,12 +88,19 @@ pub struct Part {
     pub version: Version,
     /// The objects behind them.
     pub origins: Origins,
+    /// Whether it stands in the message even where the others are sent one by one.
+    pub stays: bool,
 }
 
 impl Part {
     /// Hashes the bytes.
     pub fn new(bytes: Bytes, origins: Origins) -> Self {
-        Self { version: Version::of(&bytes), bytes, origins }
+        Self { version: Version::of(&bytes), bytes, origins, stays: false }
+    }
+
+    /// One that stands in the message even where the others are sent one by one.
+    pub fn staying(bytes: Bytes, origins: Origins) -> Self {
+        Self { stays: true, ..Self::new(bytes, origins) }
     }
 }
 
@@ -127,7 +143,7 @@ impl Encoded {
         hasher.update(start);
         parts.iter().for_each(|part| hasher.update(&part.version.0.to_le_bytes()));
         hasher.update(end);
-        Version(hasher.digest128())
+        Version(hasher.digest128() & !BARE)
     }
 
     fn framed(
@@ -162,6 +178,16 @@ impl Encoded {
         put_field(&mut out, 0x1a, name.as_bytes()); // Resource.name = 3
         let tail = out.freeze();
         Self { name, version, origins, head, any_start, body_start, parts, tail, body_end, parts_length }
+    }
+
+    /// The same message without the parts that are sent one by one, and with `more` at its end; `None` if no part stays.
+    pub fn bare(&self, kind: ResourceType, more: &[u8]) -> Option<Self> {
+        let stays: Vec<Arc<Part>> = self.parts.iter().filter(|part| part.stays).cloned().collect();
+        let (start, end) = (self.piece(Form::Body, 0)?, self.piece(Form::Body, self.pieces() - 1)?);
+        let end = [&end, more].concat();
+        let version = Version(Self::version_of((&start, &stays, &end)).0 | BARE);
+        let none = stays.is_empty();
+        (!none).then(|| Self::framed(kind, self.name.clone(), version, Arc::from([]), (&start, stays.into(), &end)))
     }
 
     /// The objects behind it.

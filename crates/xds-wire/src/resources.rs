@@ -78,6 +78,12 @@ impl Resources {
         })
     }
 
+    /// The resources of the shared layer whose names begin with `prefix`, by name.
+    pub fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Encoded>> {
+        let rows = self.shared.range::<_, str>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+        rows.map(|(_, resource)| resource).take_while(move |resource| resource.name.starts_with(prefix))
+    }
+
     /// The number of resources; walks them.
     pub fn count(&self) -> usize {
         if self.overlay.is_empty() { self.shared.len() } else { self.iter().count() }

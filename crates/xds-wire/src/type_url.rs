@@ -13,6 +13,8 @@ pub enum ResourceType {
     Listener,
     /// RDS.
     Route,
+    /// VHDS: the virtual hosts of route configurations, one by one, for proxies that can take them so.
+    VirtualHost,
     /// SDS: credentials of gateways.
     Secret,
     /// Istio's PCDS: the roots that workloads trust, for agents.
@@ -21,7 +23,8 @@ pub enum ResourceType {
 
 impl ResourceType {
     /// All types, in the order in which they are sent.
-    pub const ALL: [Self; 6] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Secret, Self::ProxyConfig];
+    pub const ALL: [Self; 7] =
+        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::VirtualHost, Self::Secret, Self::ProxyConfig];
 
     /// The type URL on the wire.
     pub fn url(self) -> &'static str {
@@ -30,6 +33,7 @@ impl ResourceType {
             Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             Self::ProxyConfig => "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
         }
@@ -47,14 +51,15 @@ impl ResourceType {
             Self::Endpoint => "eds",
             Self::Listener => "lds",
             Self::Route => "rds",
+            Self::VirtualHost => "vhds",
             Self::Secret => "sds",
             Self::ProxyConfig => "pcds",
         }
     }
 
-    /// Whether an empty subscription means "all of them" (CDS, LDS and PCDS), rather than names one by one.
+    /// Whether an empty subscription means "all of them" (CDS, LDS, VHDS and PCDS), rather than names one by one.
     pub fn is_wildcard(self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener | Self::ProxyConfig)
+        matches!(self, Self::Cluster | Self::Listener | Self::VirtualHost | Self::ProxyConfig)
     }
 }
 

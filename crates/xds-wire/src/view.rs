@@ -10,6 +10,7 @@ pub struct View {
     pub revision: u64,
     sets: [Resources; ResourceType::ALL.len()],
     holds: BTreeMap<(ResourceType, ResourceName), Hold>,
+    bare_routes: Option<Resources>,
 }
 
 /// A content that a proxy has refused and none has accepted: whoever does not have it gets the last one that was accepted.
@@ -29,15 +30,26 @@ impl View {
 
     /// The resources of one type.
     pub fn of(&self, kind: ResourceType) -> &Resources {
-        let [clusters, endpoints, listeners, routes, secrets, proxy_config] = &self.sets;
+        let [clusters, endpoints, listeners, routes, virtual_hosts, secrets, proxy_config] = &self.sets;
         match kind {
             ResourceType::Cluster => clusters,
             ResourceType::Endpoint => endpoints,
             ResourceType::Listener => listeners,
             ResourceType::Route => routes,
+            ResourceType::VirtualHost => virtual_hosts,
             ResourceType::Secret => secrets,
             ResourceType::ProxyConfig => proxy_config,
         }
+    }
+
+    /// The route configurations for proxies that get virtual hosts one by one; `None` if nobody is to get them so.
+    pub fn bare_routes(&self) -> Option<&Resources> {
+        self.bare_routes.as_ref()
+    }
+
+    /// Lets proxies that can get virtual hosts one by one.
+    pub fn set_bare_routes(&mut self, routes: Option<Resources>) {
+        self.bare_routes = routes;
     }
 
     /// What is held back.
@@ -63,12 +75,13 @@ impl View {
 
     /// Replaces the resources of one type.
     pub fn set(&mut self, kind: ResourceType, resources: Resources) {
-        let [clusters, endpoints, listeners, routes, secrets, proxy_config] = &mut self.sets;
+        let [clusters, endpoints, listeners, routes, virtual_hosts, secrets, proxy_config] = &mut self.sets;
         match kind {
             ResourceType::Cluster => *clusters = resources,
             ResourceType::Endpoint => *endpoints = resources,
             ResourceType::Listener => *listeners = resources,
             ResourceType::Route => *routes = resources,
+            ResourceType::VirtualHost => *virtual_hosts = resources,
             ResourceType::Secret => *secrets = resources,
             ResourceType::ProxyConfig => *proxy_config = resources,
         }

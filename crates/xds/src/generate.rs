@@ -125,11 +125,15 @@ impl Generator {
             (ResourceType::Endpoint, part.endpoints.clone()),
             (ResourceType::Listener, Resources::default()),
             (ResourceType::Route, part.routes.clone()),
+            (ResourceType::VirtualHost, part.one_by_one.hosts.clone()),
             (ResourceType::Secret, Resources::default()),
         ];
+        // A gateway's route configurations are its own, and whole.
+        let bare_routes = part.is_one_by_one().then(|| part.one_by_one.routes.clone());
         let sight = part.sight();
         let own = class.own.advance(self, snapshot, key, &sight, delta);
         let mut next = View::new(revision);
+        next.set_bare_routes(bare_routes);
         let mut changed = false;
         for (kind, shared) in shared {
             let before = class.view.of(kind);

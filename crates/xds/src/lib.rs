@@ -12,6 +12,7 @@ mod diagnostics;
 mod drafts;
 mod generate;
 mod held;
+mod one_by_one;
 mod own;
 mod part;
 mod proxy;

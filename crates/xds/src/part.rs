@@ -4,6 +4,7 @@ use crate::class::ClassKey;
 use crate::delta::Delta;
 use crate::drafts::Drafts;
 use crate::generate::{Generator, ServiceClusters};
+use crate::one_by_one::OneByOne;
 use crate::resolve::{self, Scope, View as ClassView, outbound::Draft};
 use crate::route_table::{Making, RouteTable};
 use base::Hostname;
@@ -22,6 +23,8 @@ pub struct Part {
     pub(crate) clusters: Resources,
     pub(crate) endpoints: Resources,
     pub(crate) routes: Resources,
+    /// For proxies that get virtual hosts one by one.
+    pub(crate) one_by_one: OneByOne,
     /// By host name: a part sees one service of each.
     pub(crate) rows: BTreeMap<Hostname, Arc<ServiceClusters>>,
     table: RouteTable,
@@ -44,6 +47,11 @@ pub struct Sight {
 }
 
 impl Part {
+    /// Whether proxies that can get its virtual hosts one by one.
+    pub fn is_one_by_one(&self) -> bool {
+        self.one_by_one.routes.iter().next().is_some()
+    }
+
     /// What its classes see.
     pub fn sight(&self) -> Sight {
         Sight { scope: self.scope.clone(), services: self.services_turn == self.turn, drafts: self.drafts.rows.clone() }
@@ -83,6 +91,9 @@ impl Generator {
         if let (Scope::Sidecar(scope), false) = (&*scope, nothing) {
             let (rows, interner) = (&mut self.routes, &mut self.interner);
             let made = part.table.advance(&mut Making { view: &view, scope, delta, rows, interner });
+            if snapshot.features.virtual_host_discovery {
+                part.one_by_one.advance(&part.routes, &made, &mut self.interner);
+            }
             part.routes = part.routes.replaced_by(named(made.into_iter()));
         }
     }

@@ -98,6 +98,15 @@ impl Interner {
         self.add(key, Encoded::assembled(kind, name, (start, parts, end)))
     }
 
+    /// The resource itself, or the one that has the same content already.
+    pub fn keep(&mut self, kind: ResourceType, encoded: Encoded) -> Arc<Encoded> {
+        let key = (kind, encoded.name.clone(), encoded.version);
+        match self.known.get(&key).and_then(Weak::upgrade) {
+            Some(known) if *known == encoded => known,
+            _ => self.add(key, encoded),
+        }
+    }
+
     fn add(&mut self, key: (ResourceType, ResourceName, Version), encoded: Encoded) -> Arc<Encoded> {
         let encoded = Arc::new(encoded);
         *self.encoded.entry(key.0).or_default() += 1;

@@ -161,7 +161,7 @@ fn word(kind: ResourceType) -> Option<&'static str> {
         ResourceType::Endpoint => Some("endpoint"),
         ResourceType::Listener => Some("listener"),
         ResourceType::Route => Some("route"),
-        ResourceType::Secret | ResourceType::ProxyConfig => None,
+        ResourceType::VirtualHost | ResourceType::Secret | ResourceType::ProxyConfig => None,
     }
 }
 

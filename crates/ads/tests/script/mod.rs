@@ -55,6 +55,7 @@ impl Script {
         let mut settings = ConnectionSettings {
             protocol,
             secrets_allowed: true,
+            virtual_hosts: true,
             nonce_prefix: "test".to_owned(),
             limits: Limits::default(),
             waits: Waits::default(),

@@ -176,7 +176,7 @@ impl RouteRows {
                 OutboundPolicy::EgressProxy(proxy) => builder::allow_any(&egress_proxy(view, proxy)),
             },
         };
-        let part = Part::new(builder::encode_virtual_host(&host), Origins::from([]));
+        let part = Part::staying(builder::encode_virtual_host(&host), Origins::from([]));
         self.catch_alls.entry(part.version).or_insert_with(|| Arc::new(part)).clone()
     }
 
