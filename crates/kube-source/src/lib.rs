@@ -22,6 +22,7 @@ mod scope;
 mod secrets;
 mod source;
 pub mod status;
+mod tags;
 mod watch;
 
 pub use connect::{Access, connect};

@@ -1,6 +1,9 @@
 //! Which objects are ours: the namespaces of the mesh, and the revision.
 
-use crate::options::Options;
+use crate::{
+    options::Options,
+    tags::{self, REVISION},
+};
 use base::{Labels, Namespace};
 use istio_api::{AnyObject, mesh::mesh_config::LabelSelector};
 use std::{
@@ -9,15 +12,13 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Which control plane an object is for.
-const REVISION: &str = "istio.io/rev";
-
 /// The namespaces and revision whose objects count.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Scope {
     /// `None` for all.
     namespaces: Option<BTreeSet<Namespace>>,
-    revision: Arc<str>,
+    /// The revision, and the tags that stand for it.
+    revisions: BTreeSet<Arc<str>>,
 }
 
 /// The labels of all namespaces, once they are known.
@@ -31,8 +32,9 @@ impl Scope {
     pub fn includes(&self, object: &AnyObject) -> bool {
         let (kind, metadata) = (object.kind(), object.metadata());
         let namespace = !kind.namespaced() || self.has_namespace(&metadata.namespace);
-        // An object without the label is for every revision (config.LabelsInRevision).
-        let revision = kind.is_kubernetes() || metadata.labels.get(REVISION).is_none_or(|rev| rev.is_empty() || rev == &*self.revision);
+        // An object without the label is for every revision (config.LabelsInRevisionOrTags).
+        let revision = kind.is_kubernetes()
+            || metadata.labels.get(REVISION).is_none_or(|revision| revision.is_empty() || self.revisions.contains(revision));
         namespace && revision
     }
 
@@ -42,16 +44,17 @@ impl Scope {
     }
 }
 
-/// Works the scope out anew whenever selectors or namespaces change, until nobody listens. It stays `None` until both
+/// Works the scope out anew whenever selectors, namespaces or tags change, until nobody listens. It stays `None` until all
 /// are known; without selectors the namespaces need not be.
 pub async fn follow(
     options: Options,
     mut selectors: watch::Receiver<Selectors>,
     mut namespaces: watch::Receiver<Namespaces>,
+    mut tags: watch::Receiver<tags::Known>,
     out: watch::Sender<Option<Arc<Scope>>>,
 ) {
     loop {
-        let scope = of(&options, &selectors.borrow_and_update(), &namespaces.borrow_and_update());
+        let scope = of(&options, &selectors.borrow_and_update(), &namespaces.borrow_and_update(), &tags.borrow_and_update());
         out.send_if_modified(|old| {
             let changed = scope.is_some() && old.as_deref() != scope.as_ref();
             if changed {
@@ -62,6 +65,7 @@ pub async fn follow(
         let changed = tokio::select! {
             changed = selectors.changed() => changed,
             changed = namespaces.changed() => changed,
+            changed = tags.changed() => changed,
             () = out.closed() => return,
         };
         if changed.is_err() {
@@ -70,16 +74,16 @@ pub async fn follow(
     }
 }
 
-fn of(options: &Options, selectors: &Selectors, namespaces: &Namespaces) -> Option<Scope> {
-    let selectors = selectors.as_ref()?;
-    let revision = options.revision.clone();
+fn of(options: &Options, selectors: &Selectors, namespaces: &Namespaces, tags: &tags::Known) -> Option<Scope> {
+    let (selectors, tags) = (selectors.as_ref()?, tags.as_ref()?);
+    let revisions = tags.iter().chain([&options.revision]).cloned().collect();
     if selectors.is_empty() {
-        return Some(Scope { namespaces: None, revision });
+        return Some(Scope { namespaces: None, revisions });
     }
     let selected = namespaces.as_ref()?.iter().filter(|(_, labels)| selectors.iter().any(|selector| selects(selector, labels)));
     let mut ours: BTreeSet<Namespace> = selected.map(|(namespace, _)| namespace.clone()).collect();
     ours.insert(options.root_namespace.clone());
-    Some(Scope { namespaces: Some(ours), revision })
+    Some(Scope { namespaces: Some(ours), revisions })
 }
 
 /// Kubernetes' label selector (`metav1.LabelSelectorAsSelector`); an operator that it does not know selects nothing.
@@ -133,12 +137,13 @@ mod tests {
     #[test]
     fn without_selectors_the_namespaces_are_not_waited_for() {
         let options = Options::new(ClusterId::new("c"));
-        assert_eq!(of(&options, &None, &None), None);
-        assert!(of(&options, &Some(Arc::from([])), &None).is_some_and(|scope| scope.namespaces.is_none()));
+        let tags = Some(BTreeSet::new());
+        assert_eq!(of(&options, &None, &None, &tags), None);
+        assert!(of(&options, &Some(Arc::from([])), &None, &tags).is_some_and(|scope| scope.namespaces.is_none()));
         let selectors: Selectors = Some(Arc::from([expression("Exists", &[])]));
-        assert_eq!(of(&options, &selectors, &None), None);
+        assert_eq!(of(&options, &selectors, &None, &tags), None);
         let namespaces = BTreeMap::from([(Namespace::new("a"), labels(&[("team", "x")]).into()), (Namespace::new("b"), Labels::default())]);
-        let ours = of(&options, &selectors, &Some(namespaces)).and_then(|scope| scope.namespaces).unwrap();
+        let ours = of(&options, &selectors, &Some(namespaces), &tags).and_then(|scope| scope.namespaces).unwrap();
         assert_eq!(ours, BTreeSet::from([Namespace::new("a"), Namespace::new("istio-system")]));
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     options::{MeshSettings, Options},
     scope,
     secrets::{self, Secrets, Wanted},
+    tags::{self, Tags},
     watch::{self, Notice, Target, Version},
 };
 use base::Namespace;
@@ -92,8 +93,9 @@ impl Source {
         let shared = Shared { cluster: options.cluster.clone(), out, scope, namespaces, wanted: Wanted::new(), metrics };
         let mut source = Self { client, options, shared, tasks: JoinSet::new(), kinds: BTreeMap::new() };
         let selectors = source.settings(pending);
+        let tags = source.tags(pending);
         let known = source.shared.namespaces.subscribe();
-        source.tasks.spawn(scope::follow(source.options.clone(), selectors, known, scope_out));
+        source.tasks.spawn(scope::follow(source.options.clone(), selectors, known, tags, scope_out));
         for kind in Kind::ALL.iter().filter(|kind| crds::is_built_in(**kind) && !FOLLOWED_APART.contains(kind)) {
             source.follow_kind(*kind, "v1", &vec![pending.clone()]);
         }
@@ -195,6 +197,16 @@ impl Source {
         let (cluster, events) = (self.options.cluster.clone(), self.shared.out.clone());
         self.tasks.spawn(Settings::default().run(cluster, notices, selectors_out, events, pending.clone()));
         selectors
+    }
+
+    /// Follows the revision's tags.
+    fn tags(&mut self, pending: &mpsc::Sender<()>) -> state::Receiver<tags::Known> {
+        let (tags_out, known) = state::channel(None);
+        let (out, notices) = mpsc::channel(WAITING);
+        let webhooks = Target::new("RevisionTag", "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", None);
+        self.follow(webhooks.with_label(tags::TAG).metadata_only(), out);
+        self.tasks.spawn(Tags::default().run(self.options.revision.clone(), notices, tags_out, pending.clone()));
+        known
     }
 
     fn secrets(&mut self, pending: &mpsc::Sender<()>, named: mpsc::Receiver<()>) {

@@ -174,6 +174,13 @@ async fn kinds_namespaces_and_secrets_come_and_go() -> Result<()> {
     writer.patch(&namespace, &json!({ "metadata": { "labels": { "mesh": "shop" } } })).await?;
     watched.until("what is selected now", |watched| has_virtual_service(watched, "web")).await?;
     assert!(!has_virtual_service(&watched, "canary"));
+    // Until a tag says that the other revision is this one.
+    let tag = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": "istio-revision-tag-canary", "labels": { "istio.io/tag": "canary", "istio.io/rev": "default" } },
+    });
+    server.kubectl_with(&tag.to_string(), &["apply", "-f", "-"])?;
+    watched.until("what the tag stands for", |watched| has_virtual_service(watched, "canary")).await?;
 
     // Only Secrets that something names.
     let secret = |name: &str| {

@@ -19,6 +19,8 @@ pub struct Target {
     path: String,
     /// Which of the objects; empty for all.
     fields: &'static str,
+    /// The same by a label that they have; empty for all.
+    label: &'static str,
     /// The same by name.
     object: Option<String>,
     /// Only their metadata.
@@ -38,12 +40,17 @@ impl Target {
             Some(namespace) => format!("{group}/namespaces/{namespace}/{plural}"),
             None => format!("{group}/{plural}"),
         };
-        Self { name, path, fields: "", object: None, metadata_only: false }
+        Self { name, path, fields: "", label: "", object: None, metadata_only: false }
     }
 
     /// Only those that a field selector selects.
     pub fn with_fields(self, fields: &'static str) -> Self {
         Self { fields, ..self }
+    }
+
+    /// Only those that have a label.
+    pub fn with_label(self, label: &'static str) -> Self {
+        Self { label, ..self }
     }
 
     /// Only the object of that name.
@@ -81,11 +88,12 @@ impl Target {
         let name = self.object.as_ref().map(|name| format!("metadata.name={name}"));
         let fields: Vec<String> = [self.fields.to_owned()].into_iter().chain(name).filter(|field| !field.is_empty()).collect();
         let fields = if fields.is_empty() { String::new() } else { format!("&fieldSelector={}", escaped(&fields.join(","))) };
+        let label = if self.label.is_empty() { String::new() } else { format!("&labelSelector={}", escaped(self.label)) };
         let accept = match self.metadata_only {
             true => format!("application/json;as={metadata};g=meta.k8s.io;v=v1"),
             false => "application/json".to_owned(),
         };
-        Request::get(format!("{}?{query}{fields}", self.path)).header(ACCEPT, accept).body(Vec::new())
+        Request::get(format!("{}?{query}{fields}{label}", self.path)).header(ACCEPT, accept).body(Vec::new())
     }
 }
 
