@@ -113,11 +113,10 @@ impl Secrets {
         Self { client, shared, known: BTreeMap::new(), listing: None, kept: BTreeMap::new(), listed: false }
     }
 
-    /// Sends events until nobody listens. `named` ends when all that can name Secrets has been listed; `pending` is let
+    /// Sends events until nobody listens. `named` is true when all that can name Secrets has been listed; `pending` is let
     /// go when the Secrets named until then have been sent.
-    pub async fn run(mut self, mut notices: mpsc::Receiver<Vec<Notice>>, mut named: mpsc::Receiver<()>, pending: mpsc::Sender<()>) {
+    pub async fn run(mut self, mut notices: mpsc::Receiver<Vec<Notice>>, mut named: watch::Receiver<bool>, pending: mpsc::Sender<()>) {
         let mut pending = Some(pending);
-        let mut all_named = false;
         let mut users = self.shared.wanted.users.subscribe();
         let mut scope = self.shared.scope.clone();
         let (mut backoff, mut retry) = (Backoff::default(), None);
@@ -129,8 +128,7 @@ impl Secrets {
                 },
                 changed = users.changed() => if changed.is_err() { return },
                 changed = scope.changed() => if changed.is_err() { return },
-                // Nothing is ever sent there: it ends.
-                _ = named.recv(), if !all_named => all_named = true,
+                changed = named.changed() => if changed.is_err() { return },
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
             }
             if !self.listed || scope.borrow().is_none() {
@@ -140,7 +138,7 @@ impl Secrets {
                 Ok(true) => {
                     backoff.reset();
                     retry = None;
-                    pending = pending.filter(|_| !all_named);
+                    pending = pending.filter(|_| !*named.borrow());
                 }
                 Ok(false) => retry = Some(Instant::now() + backoff.next()),
                 Err(mpsc::error::SendError(_)) => return,

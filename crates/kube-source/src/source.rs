@@ -209,12 +209,22 @@ impl Source {
         known
     }
 
-    fn secrets(&mut self, pending: &mpsc::Sender<()>, named: mpsc::Receiver<()>) {
-        let (out, notices) = mpsc::channel(WAITING);
-        // One collection, whatever the namespaces: of the others nothing but names is seen.
-        let target = Target::kind(Kind::Secret, "v1", None).with_fields(secrets::FIELDS).metadata_only();
-        self.follow(target, out);
-        self.tasks.spawn(Secrets::new(self.client.clone(), self.shared.clone()).run(notices, named, pending.clone()));
+    fn secrets(&mut self, pending: &mpsc::Sender<()>, mut named: mpsc::Receiver<()>) {
+        let all_named = state::Sender::new(false);
+        for namespace in self.namespaces(Kind::Secret) {
+            let (out, notices) = mpsc::channel(WAITING);
+            let target = Target::kind(Kind::Secret, "v1", namespace.as_ref()).with_fields(secrets::FIELDS).metadata_only();
+            self.follow(target, out);
+            let secrets = Secrets::new(self.client.clone(), self.shared.clone());
+            self.tasks.spawn(secrets.run(notices, all_named.subscribe(), pending.clone()));
+        }
+        self.tasks.spawn(async move {
+            // Nothing is ever sent there: it ends when all that can name Secrets has been listed.
+            named.recv().await;
+            all_named.send_replace(true);
+            // Its receivers would take its end for that of the cluster.
+            all_named.closed().await;
+        });
     }
 }
 

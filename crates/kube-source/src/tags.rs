@@ -29,12 +29,17 @@ struct Metadata {
     labels: BTreeMap<String, Arc<str>>,
 }
 
+/// What one webhook says.
+struct Meaning {
+    tag: Arc<str>,
+    revision: Arc<str>,
+}
+
 /// The webhooks with tags.
 #[derive(Default)]
 pub struct Tags {
-    /// Tag and revision of each.
-    webhooks: BTreeMap<Name, (Arc<str>, Arc<str>)>,
-    listing: Option<BTreeMap<Name, (Arc<str>, Arc<str>)>>,
+    webhooks: BTreeMap<Name, Meaning>,
+    listing: Option<BTreeMap<Name, Meaning>>,
 }
 
 impl Tags {
@@ -52,7 +57,7 @@ impl Tags {
             if self.listing.is_some() {
                 continue;
             }
-            let ours = self.webhooks.values().filter(|(_, of)| *of == revision).map(|(tag, _)| tag.clone()).collect();
+            let ours = self.webhooks.values().filter(|webhook| webhook.revision == revision).map(|webhook| webhook.tag.clone()).collect();
             out.send_if_modified(|known| {
                 let new = Some(ours);
                 let changed = *known != new;
@@ -78,8 +83,8 @@ impl Tags {
     }
 }
 
-fn read(text: &[u8]) -> Option<(Name, (Arc<str>, Arc<str>))> {
+fn read(text: &[u8]) -> Option<(Name, Meaning)> {
     let Webhook { metadata } = serde_json::from_slice(text).ok()?;
     let label = |name: &str| metadata.labels.get(name).cloned().unwrap_or_default();
-    Some((Name { namespace: Default::default(), name: metadata.name.clone() }, (label(TAG), label(REVISION))))
+    Some((Name { namespace: Default::default(), name: metadata.name.clone() }, Meaning { tag: label(TAG), revision: label(REVISION) }))
 }
