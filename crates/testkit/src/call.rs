@@ -14,7 +14,7 @@ use std::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallFile {
-    /// `<scheme>://<host>[:<port>][/<path>]`; the schemes are `http`, `h2` (HTTP/2 in plaintext), `https`, `tcp` and `tls`
+    /// `<scheme>://<host>[:<port>][/<path>]`; the schemes are `http`, `http10`, `h2` (HTTP/2 in plaintext), `https`, `tcp` and `tls`
     /// (TCP in TLS).
     pub to: String,
     /// The address that the client connects to. By default that of the host in the input; for a gateway, the gateway's.
@@ -128,6 +128,11 @@ pub struct Target {
 }
 
 impl CallFile {
+    /// Whether the request is one of HTTP/1.0. For the simulator it is one of HTTP/1.1.
+    pub fn is_http10(&self) -> bool {
+        self.to.starts_with("http10:")
+    }
+
     /// The parts of `to`.
     ///
     /// # Errors
@@ -154,7 +159,7 @@ impl CallFile {
         let has_certificate = self.client_certificate.is_some() || self.identity.is_some();
         let encrypted = if has_certificate { Security::MutualTls } else { Security::Tls };
         let (protocol, security) = match target.scheme.as_str() {
-            "http" => (Protocol::Http, Security::Plaintext),
+            "http" | "http10" => (Protocol::Http, Security::Plaintext),
             "h2" => (Protocol::Http2, Security::Plaintext),
             "https" => (Protocol::Http, encrypted),
             "tcp" => (Protocol::Tcp, Security::Plaintext),

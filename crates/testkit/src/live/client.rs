@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
-    Request, Response,
+    Request, Response, Version,
     body::Incoming,
     client::conn::{http1, http2},
 };
@@ -55,6 +55,8 @@ pub struct Caller<'a> {
     pub room: &'a Room,
     /// Its own certificate.
     pub certificate: Option<&'a Certificate>,
+    /// It speaks HTTP/1.0.
+    pub http10: bool,
 }
 
 /// Makes the call; `presents` is the name that the server's certificate must have. A connection that is refused or cut is an
@@ -75,7 +77,7 @@ pub async fn call(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Re
 
 async fn attempt(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Result<Answer> {
     let stream = connect(call, caller, None, presents).await?;
-    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call).await }
+    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call, caller.http10).await }
 }
 
 /// The bytes of a connection, in TLS or not.
@@ -110,7 +112,7 @@ pub async fn connect(call: &Call, caller: Caller<'_>, source: Option<Ipv4Addr>, 
     Ok(Box::new(stream))
 }
 
-async fn http(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
+async fn http(stream: Box<dyn Stream>, call: &Call, http10: bool) -> Result<Answer> {
     let mut request = Request::builder().method(call.method.as_str());
     for (name, value) in &call.headers {
         request = request.header(name, value);
@@ -122,7 +124,8 @@ async fn http(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
         tokio::spawn(connection);
         sender.send_request(request).await?
     } else {
-        let request = request.uri(&call.path).header("host", &call.authority).body(Empty::<Bytes>::new())?;
+        let version = if http10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        let request = request.version(version).uri(&call.path).header("host", &call.authority).body(Empty::<Bytes>::new())?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         sender.send_request(request).await?
