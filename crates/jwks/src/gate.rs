@@ -110,8 +110,10 @@ impl Gate {
 
     fn hold_or_pass(&mut self, event: Event, object: Option<ObjectKey>, sources: BTreeSet<JwksSource>, batch: &mut Vec<Event>) {
         let now = Instant::now();
-        let waits_for: BTreeSet<JwksSource> =
-            sources.into_iter().filter(|source| !self.issuers.entry(source.clone()).or_insert_with(|| Issuer::new(now)).attempted()).collect();
+        let waits_for: BTreeSet<JwksSource> = sources
+            .into_iter()
+            .filter(|source| !self.issuers.entry(source.clone()).or_insert_with(|| Issuer::new(now)).attempted())
+            .collect();
         if waits_for.is_empty() {
             batch.push(event);
         } else {

@@ -187,7 +187,8 @@ async fn what_a_waiting_object_replaces_keeps_its_keys() -> Result<()> {
     gate.next().await?;
     gate.into.send(vec![policy("tokens", "a", &format!("http://{address}/other"))]).await?;
     let batch = gate.next().await?;
-    let [Change::Jwks { keys: Some(_), .. }, Change::Set(_), Change::Jwks { keys: None, source: JwksSource::Uri(old) }] = batch.as_slice() else {
+    let [Change::Jwks { keys: Some(_), .. }, Change::Set(_), Change::Jwks { keys: None, source: JwksSource::Uri(old) }] = batch.as_slice()
+    else {
         bail!("{batch:?}");
     };
     assert!(old.ends_with("/keys"));

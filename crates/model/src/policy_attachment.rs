@@ -101,7 +101,8 @@ impl<T: Attached> AttachedPolicies<T> {
 
     /// The keys of labels by which policies select workloads.
     pub(crate) fn selecting_labels(&self) -> impl Iterator<Item = String> {
-        let by_selector = self.iter().filter_map(|policy| policy.spec.selector()).flat_map(|selector| selector.match_labels.keys().cloned());
+        let by_selector =
+            self.iter().filter_map(|policy| policy.spec.selector()).flat_map(|selector| selector.match_labels.keys().cloned());
         let by_target = self.iter().any(|policy| policy.spec.targets().next().is_some());
         by_selector.chain(by_target.then(|| GATEWAY_NAME.to_owned()))
     }
@@ -117,5 +118,7 @@ fn applies<T: Attached>(policy: &Object<T>, subject: PolicySubject<'_>) -> bool 
     }
     let own = subject.labels.get(GATEWAY_NAME).filter(|_| namespace == subject.namespace);
     let mut near = targets.filter(|target| target.namespace.is_empty() || target.namespace == namespace.as_str());
-    near.any(|target| (target.group.as_str(), target.kind.as_str(), Some(target.name.as_str())) == ("gateway.networking.k8s.io", "Gateway", own))
+    near.any(|target| {
+        (target.group.as_str(), target.kind.as_str(), Some(target.name.as_str())) == ("gateway.networking.k8s.io", "Gateway", own)
+    })
 }

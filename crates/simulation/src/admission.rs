@@ -147,8 +147,5 @@ fn cluster_of_grpc(service: &GrpcService) -> Option<String> {
 
 /// The cluster that an HTTP service is called in.
 fn cluster_of_http(uri: &HttpUri) -> Option<String> {
-    match &uri.http_upstream_type {
-        Some(HttpUpstreamType::Cluster(cluster)) => Some(cluster.clone()),
-        None => None,
-    }
+    uri.http_upstream_type.as_ref().map(|HttpUpstreamType::Cluster(cluster)| cluster.clone())
 }

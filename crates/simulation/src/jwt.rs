@@ -192,7 +192,9 @@ fn valid<'a>(provider: &'a JwtProvider, place: Place, token: &str, now: Option<u
             return Err(Status::Expired);
         }
     }
-    if !provider.audiences.is_empty() && !audiences(claim("aud")).iter().any(|audience| provider.audiences.iter().any(|a| same(a, audience))) {
+    if !provider.audiences.is_empty()
+        && !audiences(claim("aud")).iter().any(|audience| provider.audiences.iter().any(|a| same(a, audience)))
+    {
         return Err(Status::Audience);
     }
     let signed = format!("{header}.{payload}");

@@ -37,7 +37,8 @@ pub struct Verdict {
 /// Applies the rules.
 pub fn decide(rules: &Rbac, subject: &Subject<'_>) -> Verdict {
     let matching = rules.policies.iter().find(|(_, policy)| {
-        policy.permissions.iter().any(|wanted| permission(wanted, subject)) && policy.principals.iter().any(|wanted| principal(wanted, subject))
+        policy.permissions.iter().any(|wanted| permission(wanted, subject))
+            && policy.principals.iter().any(|wanted| principal(wanted, subject))
     });
     let policy = matching.map(|(name, _)| name.clone());
     let allowed = match Action::try_from(rules.action) {
@@ -62,9 +63,7 @@ fn permission(wanted: &Permission, subject: &Subject<'_>) -> bool {
         Some(Rule::DestinationPort(port)) => *port == u32::from(call.port),
         Some(Rule::DestinationPortRange(range)) => (range.start..range.end).contains(&i32::from(call.port)),
         Some(Rule::RequestedServerName(matcher)) => text_match::matches(matcher, &call.server_name),
-        Some(Rule::SourcedMetadata(sourced)) => {
-            sourced.metadata_matcher.as_ref().is_some_and(|matcher| subject.metadata.matches(matcher))
-        }
+        Some(Rule::SourcedMetadata(sourced)) => sourced.metadata_matcher.as_ref().is_some_and(|matcher| subject.metadata.matches(matcher)),
         // Extensions and deprecated forms, which are never built here.
         Some(Rule::Matcher(_)) | Some(_) | None => false,
     }

@@ -40,11 +40,7 @@ pub fn asked_for(filter: &str, key: &str, prefix: &str) -> MetadataMatcher {
 
 /// The filter of HTTP chains.
 pub fn http(authorizer: &Authorizer<'_>, asked_for: MetadataMatcher) -> HttpFilter {
-    let common = ExtAuthz {
-        transport_api_version: ApiVersion::V3.into(),
-        filter_enabled_metadata: Some(asked_for),
-        ..ExtAuthz::default()
-    };
+    let common = ExtAuthz { transport_api_version: ApiVersion::V3.into(), filter_enabled_metadata: Some(asked_for), ..ExtAuthz::default() };
     let status = |code: Option<u16>| code.map(|code| HttpStatus { code: code.into() });
     http::ext_authz::ext_authz(&match authorizer {
         Authorizer::Http { settings, hostname, cluster, status_on_error } => {

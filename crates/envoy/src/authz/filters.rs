@@ -2,7 +2,7 @@
 //! `authz/builder`).
 
 use super::condition::{Matcher, RuleScope};
-use super::inputs::{Authorizer, AuthorizationInputs, CustomPolicies, PolicyInputs};
+use super::inputs::{AuthorizationInputs, Authorizer, CustomPolicies, PolicyInputs};
 use super::{external, rule};
 use crate::filter::order::HttpFilterPosition;
 use crate::filter::{http, network};

@@ -17,5 +17,8 @@ mod text;
 mod trust_domain;
 
 pub use filters::{http_filters, tcp_filters};
-pub use inputs::{Authorizer, AuthorizationInputs, CustomPolicies, PolicyInputs};
+pub use inputs::{AuthorizationInputs, Authorizer, CustomPolicies, PolicyInputs};
 pub use rule::{HttpField, http_fields};
+
+#[cfg(test)]
+mod tests;

@@ -52,9 +52,7 @@ impl Attribute for Source<'_> {
             Self::Ip => each_value(values, scope, |value| address(value).map(|range| principal(Identifier::DirectRemoteIp(range)))),
             Self::RemoteIp => each_value(values, scope, |value| address(value).map(|range| principal(Identifier::RemoteIp(range)))),
             Self::Namespace => each_value(values, scope, |value| Ok(authenticated(identity::namespace(value)))),
-            Self::ServiceAccount => {
-                each_value(values, scope, |value| Ok(authenticated(identity::service_account(value, scope.namespace))))
-            }
+            Self::ServiceAccount => each_value(values, scope, |value| Ok(authenticated(identity::service_account(value, scope.namespace)))),
             Self::TrustDomain => {
                 let values = trust_domain::of_trust_domains(values, domains);
                 each_value(&values, scope, |value| Ok(authenticated(identity::trust_domain(value))))

@@ -1,7 +1,7 @@
 //! An external authorizer over gRPC (`envoy.service.auth.v3.Authorization`), which every endpoint is when it is asked: it
 //! refuses requests that ask for a status with [`super::upstream::STATUS`], and agrees to all others.
 
-use super::upstream::{STATUS, Body};
+use super::upstream::{Body, STATUS};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Response, header::HeaderValue};

@@ -11,6 +11,7 @@ mod authorizer;
 pub mod certificates;
 mod check;
 mod client;
+pub mod decisions;
 mod discovery;
 mod dns;
 mod load;
@@ -20,6 +21,7 @@ mod room;
 pub mod sds;
 mod session;
 mod tls;
+pub mod token_keys;
 mod upstream;
 mod workload;
 

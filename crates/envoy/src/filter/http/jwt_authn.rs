@@ -32,8 +32,7 @@ const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 /// A key with which nobody can sign. Envoy refuses a listener over a set without a valid key, so this one stands in for keys
 /// that are not known, and beside such as may not be valid. It is the first point of P-256 whose x is the SHA-256 of "no token
 /// is signed with this key" and a counter (3), so that its private key is known to no one.
-const NOBODYS_KEY: &str =
-    r#"{"alg":"ES256","crv":"P-256","kid":"nobody","kty":"EC","x":"QEk7czyaWHuFdRgxwCcAIBZ5oSoTWMD4pJmNdtFXO6g","y":"btmFKPMtCGxVYoVkuJvF2LopsXmOleM-J4pplZBc55c"}"#;
+const NOBODYS_KEY: &str = r#"{"alg":"ES256","crv":"P-256","kid":"nobody","kty":"EC","x":"QEk7czyaWHuFdRgxwCcAIBZ5oSoTWMD4pJmNdtFXO6g","y":"btmFKPMtCGxVYoVkuJvF2LopsXmOleM-J4pplZBc55c"}"#;
 
 /// One issuer.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -51,15 +50,11 @@ pub fn jwt_authn(issuers: &[JwtIssuer<'_>], clear_route_cache: bool) -> Option<H
         return None;
     }
     let names: Vec<String> = (0..issuers.len()).map(|index| format!("origins-{index}")).collect();
-    let providers: BTreeMap<_, _> =
-        names.iter().cloned().zip(issuers.iter().map(|issuer| provider(issuer, clear_route_cache))).collect();
+    let providers: BTreeMap<_, _> = names.iter().cloned().zip(issuers.iter().map(|issuer| provider(issuer, clear_route_cache))).collect();
     let everything = RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..RouteMatch::default() };
     let configuration = JwtAuthentication {
         providers,
-        rules: vec![RequirementRule {
-            r#match: Some(everything),
-            requirement_type: Some(RequirementType::Requires(requirement(&names))),
-        }],
+        rules: vec![RequirementRule { r#match: Some(everything), requirement_type: Some(RequirementType::Requires(requirement(&names))) }],
         // Browsers send preflights without credentials.
         bypass_cors_preflight: true,
         ..JwtAuthentication::default()
@@ -125,11 +120,27 @@ fn provider(issuer: &JwtIssuer<'_>, clear_route_cache: bool) -> JwtProvider {
             .map(|claim| JwtClaimToHeader { header_name: claim.header.clone(), claim_name: claim.claim.clone(), ..Default::default() })
             .collect(),
         payload_in_metadata: PAYLOAD.to_owned(),
-        normalize_payload_in_metadata: Some(NormalizePayload {
-            space_delimited_claims: claims.into_iter().map(str::to_owned).collect(),
-        }),
+        normalize_payload_in_metadata: Some(NormalizePayload { space_delimited_claims: claims.into_iter().map(str::to_owned).collect() }),
         clear_route_cache,
         jwks_source_specifier: Some(JwksSourceSpecifier::LocalJwks(keys)),
         ..JwtProvider::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envoy_never_gets_a_set_without_a_valid_key() {
+        let nobody = format!(r#"{{"keys":[{NOBODYS_KEY}]}}"#);
+        assert_eq!(key_set(None), nobody);
+        assert_eq!(key_set(Some("no JSON")), nobody);
+        assert_eq!(key_set(Some(r#"{"keys":{}}"#)), nobody);
+        let rsa = format!(r#"{{"keys":[{{"kty":"RSA","e":"AQAB","n":"{}"}}]}}"#, "x".repeat(342));
+        assert_eq!(key_set(Some(&rsa)), rsa);
+        // Its point may not be one of the curve.
+        let curve = r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#;
+        assert_eq!(key_set(Some(&format!(r#"{{"keys":[{curve}]}}"#))), format!(r#"{{"keys":[{curve},{NOBODYS_KEY}]}}"#));
     }
 }
