@@ -101,12 +101,13 @@ impl Election {
         loop {
             let started = Instant::now();
             // A leader that does not know whether its renewal was stored must act as if it was not.
-            let limit = if *leads.borrow() { renewed + self.timing.deadline } else { started + self.timing.deadline };
-            let held = match timeout_at(limit, self.hold(*leads.borrow(), seen)).await {
+            let leading = *leads.borrow();
+            let limit = if leading { renewed + self.timing.deadline } else { started + self.timing.deadline };
+            let held = match timeout_at(limit, self.hold(leading, seen)).await {
                 Ok(Ok(held)) => held,
                 Ok(Err(error)) => {
                     tracing::warn!(lease = self.name, "the lease cannot be read or written: {error}");
-                    *leads.borrow() && started < limit
+                    leading && started < limit
                 }
                 Err(_) => false,
             };

@@ -72,14 +72,14 @@ fn complete(request: &mut Request, api_version: &str) {
     }
 }
 
-/// What the command line would say. Metadata is the API server's own business.
+/// What the command line would say. Metadata is the API server's own business, unless without it there is no object.
 fn findings(object: Value) -> Vec<Diagnostic> {
     let decoded = config::decode::decode_json(object);
     let mut diagnostics: Vec<Diagnostic> = decoded.diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect();
     for item in &decoded.objects {
         diagnostics.extend(item.object.iter().flat_map(|object| validation::validate_document(object, &item.body)));
     }
-    diagnostics.retain(|found| !found.field.starts_with("metadata"));
+    diagnostics.retain(|found| decoded.objects.is_empty() || !found.field.starts_with("metadata"));
     diagnostics
 }
 

@@ -146,9 +146,16 @@ impl Upkeep {
         }
         let other = |webhook: &&ValidatingWebhook| webhook.failure_policy.as_deref() != Some(self.policy.as_str());
         let mut changes = Vec::new();
+        let mut round = Round::Done;
         for webhook in webhooks.iter().filter(other) {
-            if self.policy == FailurePolicy::Fail && !self.may_fail(&name, webhook).await? {
-                return Ok(Round::NotAsked);
+            if self.policy == FailurePolicy::Fail {
+                if !is_only_istios(&name, webhook) {
+                    continue;
+                }
+                if !self.is_asked(webhook).await? {
+                    round = Round::NotAsked;
+                    continue;
+                }
             }
             changes.push(json!({ "name": webhook.name, "failurePolicy": self.policy.as_str() }));
         }
@@ -156,7 +163,7 @@ impl Upkeep {
             self.patch(&name, changes).await?;
             tracing::info!(configuration = name, policy = self.policy.as_str(), "the failure policy of the webhook is set");
         }
-        Ok(Round::Done)
+        Ok(round)
     }
 
     async fn patch(&self, name: &str, webhooks: Vec<Value>) -> Result<(), kube::Error> {
@@ -164,19 +171,6 @@ impl Upkeep {
         self.configurations().patch(name, &PatchParams::default(), &patch).await?;
         self.metrics.updates.inc();
         Ok(())
-    }
-
-    /// Whether the API server may refuse what it cannot ask us about: only Istio's objects, and only if asking works.
-    async fn may_fail(&self, name: &str, webhook: &ValidatingWebhook) -> Result<bool, kube::Error> {
-        let mut groups = webhook.rules.iter().flatten().flat_map(|rule| rule.api_groups.iter().flatten());
-        if let Some(group) = groups.find(|group| !GROUPS.contains(&group.as_str())) {
-            let entry = &webhook.name;
-            tracing::warn!(
-                "{entry} in ValidatingWebhookConfiguration {name} asks about group {group:?} too: its failurePolicy stays Ignore"
-            );
-            return Ok(false);
-        }
-        self.is_asked(webhook).await
     }
 
     /// Creates, for trial, an object that we always refuse. Only if the refusal comes back, the API server has asked us.
@@ -199,6 +193,15 @@ impl Upkeep {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the webhook asks about Istio's objects only, so that it may hold them up.
+fn is_only_istios(name: &str, webhook: &ValidatingWebhook) -> bool {
+    let mut groups = webhook.rules.iter().flatten().flat_map(|rule| rule.api_groups.iter().flatten());
+    let Some(group) = groups.find(|group| !GROUPS.contains(&group.as_str())) else { return true };
+    let entry = &webhook.name;
+    tracing::warn!("{entry} in ValidatingWebhookConfiguration {name} asks about group {group:?} too: its failurePolicy stays as it is");
+    false
 }
 
 /// The revision that an object must have for this webhook to be asked about it.
