@@ -109,6 +109,7 @@ pub struct ServerConfigs {
 /// Makes server configurations, and makes them anew when the certificate is half over or what signs has changed.
 pub struct Serving {
     authority: Arc<Authority>,
+    signers: watch::Receiver<Arc<Signer>>,
     settings: ServingSettings,
     own: Option<OwnCertificate>,
     secured: watch::Sender<Arc<ServerConfig>>,
@@ -124,12 +125,14 @@ impl Serving {
     /// # Errors
     /// When no certificate can be made, or the one given does not fit its key.
     pub fn new(authority: Arc<Authority>, settings: ServingSettings, own: Option<OwnCertificate>) -> Result<Self, ServingError> {
+        // Followed from before the first look, or a change right after it would be missed.
+        let signers = authority.follow();
         let (pair, renewal) = certificate(&authority, &settings, own.as_ref())?;
         let signer = authority.signer();
         let secured = watch::Sender::new(Arc::new(config(ServerKind::Secured, &signer, &settings, &pair)?));
         let webhook = watch::Sender::new(Arc::new(config(ServerKind::Webhook, &signer, &settings, &pair)?));
         let served = (pair.0.first().cloned(), signer.bundle.hash.clone());
-        Ok(Self { authority, settings, own, secured, webhook, renewal, served })
+        Ok(Self { authority, signers, settings, own, secured, webhook, renewal, served })
     }
 
     /// Where servers take their configurations from.
@@ -139,15 +142,12 @@ impl Serving {
 
     /// Follows the authority and the clock, for ever.
     pub async fn run(mut self) {
-        let mut signers = self.authority.follow();
-        signers.mark_unchanged();
         loop {
             let wait = self.renewal.duration_since(SystemTime::now()).unwrap_or(RETRY);
             tokio::select! {
                 () = tokio::time::sleep(wait.max(RETRY)) => {}
-                changed = signers.changed() => if changed.is_err() { return },
+                changed = self.signers.changed() => if changed.is_err() { return },
             }
-            signers.mark_unchanged();
             match self.renew() {
                 Ok(true) => tracing::info!("the serving certificate was renewed"),
                 Ok(false) => {}
