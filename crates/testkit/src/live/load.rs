@@ -211,7 +211,9 @@ impl Stage<'_> {
         for running in self.running.borrow_mut().iter_mut() {
             running.served.start()?;
         }
-        wait(|| async { Ok(self.running.borrow().iter().all(|running| running.served.is_settled())) }).await.context("an Envoy does not connect again")
+        wait(|| async { Ok(self.running.borrow().iter().all(|running| running.served.is_settled())) })
+            .await
+            .context("an Envoy does not connect again")
     }
 
     fn rotate(&self, name: &str) -> Result<()> {

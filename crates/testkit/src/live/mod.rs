@@ -15,6 +15,7 @@ pub mod decisions;
 mod discovery;
 mod dns;
 mod load;
+pub mod mistakes;
 mod network;
 mod proxy;
 mod room;
@@ -23,6 +24,7 @@ mod session;
 mod tls;
 pub mod token_keys;
 mod upstream;
+pub mod vhds;
 mod workload;
 
 pub use network::{Network, inside_user_namespace};

@@ -86,7 +86,8 @@ fn binary() -> Result<PathBuf> {
 }
 
 fn bootstrap(proxy: &Proxy, ads: &Path, sds: Option<&Path>, admin: &Path) -> Value {
-    let clusters: Vec<Value> = [("xds-grpc", Some(ads)), (SDS_CLUSTER, sds)].into_iter().filter_map(|(name, at)| Some(cluster(name, at?))).collect();
+    let clusters: Vec<Value> =
+        [("xds-grpc", Some(ads)), (SDS_CLUSTER, sds)].into_iter().filter_map(|(name, at)| Some(cluster(name, at?))).collect();
     json!({
         "node": proxy.node(),
         "admin": { "address": pipe(admin) },

@@ -81,7 +81,10 @@ impl Sds {
     }
 }
 
-async fn answer(request: http::Request<hyper::body::Incoming>, edition: watch::Receiver<Edition>) -> Result<http::Response<Body>, Infallible> {
+async fn answer(
+    request: http::Request<hyper::body::Incoming>,
+    edition: watch::Receiver<Edition>,
+) -> Result<http::Response<Body>, Infallible> {
     Ok(match request.uri().path() {
         DELTA => {
             let handler = tower::service_fn(move |request: Request<Streaming<DeltaDiscoveryRequest>>| {
@@ -120,7 +123,10 @@ fn events<R: Send + 'static>(
     })
 }
 
-fn delta(requests: Streaming<DeltaDiscoveryRequest>, edition: watch::Receiver<Edition>) -> BoxStream<'static, Result<DeltaDiscoveryResponse, Status>> {
+fn delta(
+    requests: Streaming<DeltaDiscoveryRequest>,
+    edition: watch::Receiver<Edition>,
+) -> BoxStream<'static, Result<DeltaDiscoveryResponse, Status>> {
     let responses = events(requests, edition).scan(BTreeSet::new(), |names: &mut BTreeSet<String>, (next, edition)| {
         let asked: BTreeSet<String> = match next {
             Next::Edition => names.clone(),
@@ -150,7 +156,10 @@ fn delta(requests: Streaming<DeltaDiscoveryRequest>, edition: watch::Receiver<Ed
     responses.filter_map(|response| ready(response.map(Ok))).boxed()
 }
 
-fn state_of_the_world(requests: Streaming<DiscoveryRequest>, edition: watch::Receiver<Edition>) -> BoxStream<'static, Result<DiscoveryResponse, Status>> {
+fn state_of_the_world(
+    requests: Streaming<DiscoveryRequest>,
+    edition: watch::Receiver<Edition>,
+) -> BoxStream<'static, Result<DiscoveryResponse, Status>> {
     let responses = events(requests, edition).scan(BTreeSet::new(), |names: &mut BTreeSet<String>, (next, edition)| {
         let changed = match next {
             Next::Edition => true,

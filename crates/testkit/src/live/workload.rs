@@ -1,6 +1,12 @@
 //! A workload of a case: its proxy's configuration, and the real Envoy that has it.
 
-use super::{certificates::Authority, discovery::{self, Served}, proxy::Envoy, room::Room, sds::Sds};
+use super::{
+    certificates::Authority,
+    discovery::{self, Served},
+    proxy::Envoy,
+    room::Room,
+    sds::Sds,
+};
 use crate::case::Proxy;
 use anyhow::{Context, Result, anyhow};
 use simulation::Resources;
