@@ -23,7 +23,7 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
                 report.add(code::REFERENCED_INTERNAL_GATEWAY, service.object_ref(), field, text);
                 continue;
             }
-            let (namespace, name) = short_or_full(service.metadata.namespace.as_str(), gateway);
+            let (namespace, name) = gateway_name(service.metadata.namespace.as_str(), gateway);
             let served = hosts(mesh, namespace, name, service);
             if served.is_none() {
                 report.not_found(service.object_ref(), field.clone(), "gateway", gateway);
@@ -36,6 +36,15 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
                 report.add(code::VIRTUAL_SERVICE_HOST_NOT_FOUND_IN_GATEWAY, service.object_ref(), field, text);
             }
         }
+    }
+}
+
+/// Namespace and name of a gateway; also of one that is named as it once was, like a Service, which still works.
+fn gateway_name<'a>(namespace: &'a str, text: &'a str) -> (&'a str, &'a str) {
+    let mut parts = text.splitn(3, '.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), Some(own), Some(domain)) if domain.starts_with("svc.") && !text.contains('/') => (own, name),
+        _ => short_or_full(namespace, text),
     }
 }
 
