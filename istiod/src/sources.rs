@@ -133,6 +133,12 @@ fn settings(arguments: &Discovery, cluster: ClusterId, out: mpsc::Sender<Vec<Eve
     selectors_in
 }
 
+/// The clusters of `--remoteConfigDir`.
+pub fn remote_clusters(arguments: &Discovery) -> anyhow::Result<Vec<ClusterId>> {
+    let folder = arguments.remote_config_dir.as_deref().filter(|path| path.is_dir());
+    Ok(folder.map(remote).transpose()?.unwrap_or_default().into_iter().map(|folder| folder.cluster).collect())
+}
+
 /// Each sub-folder is the cluster of its name.
 fn remote(path: &Path) -> anyhow::Result<Vec<Folder>> {
     let mut folders = Vec::new();

@@ -1,10 +1,10 @@
 //! The secured port of a real process: who gets certificates and configuration, and who does not.
-#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failed unwrap is a failed test
 
 mod client;
 mod istiod;
 
-use client::{Client, node};
+use client::{Client, node, router};
 use istiod::Istiod;
 use std::{
     io::{Read, Write},
@@ -62,6 +62,37 @@ async fn a_proxy_is_what_it_has_proved_and_nothing_else() {
     }
     let refused = newcomer.stream(node("cart-0", "shop", "cart"), None, CLUSTERS).await.map(drop);
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+}
+
+const GATEWAYS: &str = r#"
+apiVersion: v1
+kind: Secret
+metadata: {name: shop-tls, namespace: shop}
+data: {tls.key: dGhlLXByaXZhdGUta2V5, tls.crt: dGhlLWNlcnRpZmljYXRl}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: entrance, namespace: shop}
+spec:
+  selector: {app: entrance}
+  servers: [{port: {number: 8443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: shop-tls}}]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_for_the_gateways_of_their_namespace() {
+    const SECRETS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let istiod = Istiod::start(GATEWAYS);
+    let client = Client::new(&istiod.secured, &istiod.path("ca/root-cert.pem"), None);
+    let mut answers = Vec::new();
+    for namespace in ["shop", "bank"] {
+        let token = istiod.token(&["--serviceAccount=entrance", &format!("--namespace={namespace}")]);
+        let gateway = router("entrance-0", namespace, "entrance");
+        let name = "kubernetes://shop/shop-tls";
+        let names = ["kubernetes://shop-tls", name].map(str::to_owned).to_vec();
+        let stream = client.stream_of(gateway, Some(&token), SECRETS, names).await.unwrap();
+        answers.push(stream.first.resources.len());
+    }
+    assert!(answers[0] > 0 && answers[1] == 0, "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

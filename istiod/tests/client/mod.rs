@@ -104,8 +104,18 @@ impl Client {
 
     /// Opens a stream of configuration as a proxy, and asks for one type.
     pub async fn stream(&self, node: Node, token: Option<&str>, type_url: &str) -> Result<Stream, Status> {
+        self.stream_of(node, token, type_url, Vec::new()).await
+    }
+
+    /// The same with names.
+    pub async fn stream_of(&self, node: Node, token: Option<&str>, type_url: &str, names: Vec<String>) -> Result<Stream, Status> {
         let (requests, outgoing) = mpsc::channel(8);
-        let first = DeltaDiscoveryRequest { node: Some(node), type_url: type_url.to_owned(), ..Default::default() };
+        let first = DeltaDiscoveryRequest {
+            node: Some(node),
+            type_url: type_url.to_owned(),
+            resource_names_subscribe: names,
+            ..Default::default()
+        };
         requests.send(first).await.unwrap();
         let channel = self.channel().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut grpc = Grpc::new(channel);
@@ -150,6 +160,17 @@ fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     }
     request
+}
+
+/// A gateway of an agent, for Gateways that select the label `app: entrance`.
+pub fn router(pod: &str, namespace: &str, service_account: &str) -> Node {
+    let mut node = node(pod, namespace, service_account);
+    node.id = node.id.replacen("sidecar", "router", 1);
+    let app = Value { kind: Some(Kind::StringValue("entrance".to_owned())) };
+    let labels = Struct { fields: [("app".to_owned(), app)].into() };
+    let labels = Value { kind: Some(Kind::StructValue(labels)) };
+    node.metadata.get_or_insert_default().fields.insert("LABELS".to_owned(), labels);
+    node
 }
 
 /// A sidecar of an agent.
