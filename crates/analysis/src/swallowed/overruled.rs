@@ -11,10 +11,12 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     let objects: BTreeMap<ObjectRef, _> = rows(&mesh.store.destination_rules).map(|rule| (rule.object_ref(), rule)).collect();
     for merged in snapshot.destination_rules.iter() {
         younger(merged, &objects, report);
-        if pods(mesh).next().is_some() {
-            without_client(mesh, snapshot, merged, report);
-        }
     }
+}
+
+pub(crate) fn without_clients(mesh: &Mesh<'_>, report: &mut Report) {
+    let Some(snapshot) = mesh.snapshot else { return };
+    snapshot.destination_rules.iter().for_each(|merged| without_client(mesh, snapshot, merged, report));
 }
 
 /// What merging has dropped of the younger rules.

@@ -5,7 +5,7 @@ use super::meet;
 use crate::{Mesh, code, report::Report};
 use base::Hostname;
 use istio_api::networking::virtual_service::{HttpMatchRequest, StringMatch, StringMatcher};
-use model::{MESH_GATEWAY, VirtualService};
+use model::{MESH_GATEWAY, Snapshot, VirtualService};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// One rule: where it stands, and its conditions.
@@ -33,7 +33,7 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
             }
         }
     }
-    at_gateways(&snapshot.virtual_services.all, report);
+    at_gateways(snapshot, report);
 }
 
 fn rules(service: &VirtualService) -> impl Iterator<Item = Rule<'_>> {
@@ -41,11 +41,11 @@ fn rules(service: &VirtualService) -> impl Iterator<Item = Rule<'_>> {
 }
 
 /// VirtualServices of one host at one gateway, the oldest first.
-fn at_gateways(all: &[Arc<VirtualService>], report: &mut Report) {
+fn at_gateways(snapshot: &Snapshot, report: &mut Report) {
     let mut joined: BTreeMap<(&str, &Hostname), Vec<&Arc<VirtualService>>> = BTreeMap::new();
-    for service in all {
+    for service in &snapshot.virtual_services.all {
         for gateway in service.gateways.iter().filter(|gateway| *gateway != MESH_GATEWAY) {
-            for host in &service.hosts {
+            for host in service.hosts.iter().filter(|host| serves(snapshot, gateway, service, host)) {
                 joined.entry((gateway, host)).or_default().push(service);
             }
         }
@@ -67,6 +67,17 @@ fn at_gateways(all: &[Arc<VirtualService>], report: &mut Report) {
             }
         }
     }
+}
+
+/// Whether the gateway takes rules for the host from the VirtualService's namespace.
+fn serves(snapshot: &Snapshot, gateway: &str, service: &VirtualService, host: &Hostname) -> bool {
+    let named = snapshot.gateways.iter().filter(|object| gateway == format!("{}/{}", object.metadata.namespace, object.metadata.name));
+    let mut hosts = named.flat_map(|object| object.spec.servers.iter().flat_map(|server| &server.hosts).map(|text| (&object.metadata.namespace, text)));
+    hosts.any(|(own, text)| match text.split_once('/') {
+        None | Some(("*", _)) => Hostname::new(text.rsplit('/').next().unwrap_or_default()).matches(host),
+        Some((".", name)) => *own == service.namespace && Hostname::new(name).matches(host),
+        Some((namespace, name)) => *namespace == *service.namespace.as_str() && Hostname::new(name).matches(host),
+    })
 }
 
 impl Rule<'_> {
