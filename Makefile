@@ -31,6 +31,11 @@ endif
 kube: ## a real Kubernetes API server for the tests, into .cache/kube (minutes the first time); says if this machine cannot
 	@tests/kube/build.py || [ $$? = 3 ]
 
+.PHONY: cluster
+cluster: envoy ## the charts and a shop on a real cluster of one node, under load (two minutes); says if this machine cannot
+	@cargo build --package istiod --package agent --package shop
+	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test cluster -- --ignored --nocapture
+
 .PHONY: test
 test: envoy kube ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
 	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace --no-fail-fast
@@ -43,6 +48,7 @@ soak: build envoy kube ## what takes longer: 100 orders of every case's objects,
 	@for round in 1 2 3 4 5 6 7 8 9 10; do $(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY) || exit 1; done
 	@cargo build --release --package istiod --package ads-load
 	@ISTIOD_BINARY=$(abspath $(CARGO_TARGET_DIR))/release/istiod cargo test --quiet --package testkit --test kube_scale -- --ignored --nocapture --test-threads=1
+	@$(MAKE) --no-print-directory cluster
 	@for round in 1 2 3; do python3 tools/bench.py --binaries $(CARGO_TARGET_DIR)/release --changes 5 --virtual-service-changes 2 || exit 1; done
 
 SECONDS ?= 60

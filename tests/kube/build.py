@@ -2,8 +2,8 @@
 """Gets and builds what a Kubernetes for the tests runs, into .cache/kube/bin. Usage: tests/kube/build.py [cluster]
 
 Without a word: etcd, and one binary that is kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy
-and kubectl; enough for an API server on loopback. With `cluster`: CoreDNS and the pause container, too, and the images of
-both, for the one-node cluster.
+and kubectl; enough for an API server on loopback. With `cluster`: CoreDNS and the pause container, too, the images
+of both, and Helm, for the one-node cluster.
 
 All of them are ordinary Go dependencies of the modules below tests/kube/go; where there is no Go, it comes from a wheel.
 What was built from the same sources before is not built again. The first time takes 6 minutes on two idle cores.
@@ -35,6 +35,7 @@ APISERVER = {
 CLUSTER = {
     "coredns": ("coredns", "./corednsmini", STRIP),
     "pause": ("pause", ".", STRIP),
+    "helm": ("helm", "helm.sh/helm/v4/cmd/helm", STRIP),
 }
 
 
