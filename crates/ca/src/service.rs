@@ -123,12 +123,7 @@ impl CertificateService {
         CertificateRequest::decode(bytes).map_err(|_| malformed())
     }
 
-    fn issue(
-        &self,
-        request: &CertificateRequest,
-        caller: &Caller,
-        now: SystemTime,
-    ) -> Result<(CertificateResponse, Holder), Status> {
+    fn issue(&self, request: &CertificateRequest, caller: &Caller, now: SystemTime) -> Result<(CertificateResponse, Holder), Status> {
         // Another identity than its own is for node proxies, which are not served. To ignore the wish would hide that.
         if let Some(metadata) = &request.metadata
             && let Some(key) = ["ImpersonatedIdentity", "CertSigner"].into_iter().find(|key| metadata.fields.contains_key(*key))
@@ -143,8 +138,7 @@ impl CertificateService {
         })?;
         let signer = self.authority.signer();
         let subject = Subject::Workload(caller.identity.clone());
-        let issued: Issued =
-            self.authority.issue(&signer, &key, &subject, lifetime, now).map_err(|error| self.sign_error(&error))?;
+        let issued: Issued = self.authority.issue(&signer, &key, &subject, lifetime, now).map_err(|error| self.sign_error(&error))?;
         self.metrics.issued.inc();
         let holder = Holder {
             identity: caller.identity.clone(),

@@ -52,7 +52,12 @@ fn both_layouts_of_files() {
     let top = root();
     let middle = intermediate(&top);
     let istio = tempfile::tempdir().unwrap();
-    let names = [("ca-cert.pem", &middle.certificate), ("ca-key.pem", &middle.key), ("root-cert.pem", &top.roots), ("cert-chain.pem", &middle.chain)];
+    let names = [
+        ("ca-cert.pem", &middle.certificate),
+        ("ca-key.pem", &middle.key),
+        ("root-cert.pem", &top.roots),
+        ("cert-chain.pem", &middle.chain),
+    ];
     write(istio.path(), &names.map(|(name, text)| (name, text.as_str())));
     let kubernetes = tempfile::tempdir().unwrap();
     write(kubernetes.path(), &[("tls.crt", &middle.chain), ("tls.key", &middle.key), ("ca.crt", &top.roots)]);

@@ -35,9 +35,7 @@ async fn handshake(server: Arc<ServerConfig>, roots: &str, held: Option<(&str, &
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(store);
     let config = match held {
-        Some((chain, key)) => {
-            builder.with_client_auth_cert(pem::certificates(chain).unwrap(), pem::private_key(key).unwrap()).unwrap()
-        }
+        Some((chain, key)) => builder.with_client_auth_cert(pem::certificates(chain).unwrap(), pem::private_key(key).unwrap()).unwrap(),
         None => builder.with_no_client_auth(),
     };
     let (near, far) = tokio::io::duplex(1 << 16);

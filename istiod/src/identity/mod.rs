@@ -17,14 +17,14 @@ use crate::{
     pipeline::{Published, Trust},
 };
 use ads::Connections;
-use kubernetes::{ApiServerTokens, ConfigMaps, SecretStore};
 use anyhow::Context;
 use base::ClusterId;
 use ca::{
-    Authority, BundleWriter, CertificateService, FileRootStore, Holders, KeyMaterial, Metrics, Peers, PluggedIn, RootStore, RotationSettings, ServerConfigs, Serving,
-    Settings, Signer,
+    Authority, BundleWriter, CertificateService, FileRootStore, Holders, KeyMaterial, Metrics, Peers, PluggedIn, RootStore,
+    RotationSettings, ServerConfigs, Serving, Settings, Signer,
     authenticate::{Authenticator, FileKeys, Tokens, TokensSettings},
 };
+use kubernetes::{ApiServerTokens, ConfigMaps, SecretStore};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -40,6 +40,8 @@ pub struct Identity {
     pub service: Option<Arc<CertificateService>>,
     /// What one peer may take.
     pub peers: Peers,
+    /// Whose roots clients of ours must trust.
+    pub authority: Arc<Authority>,
     /// TLS of the secured port and of the webhooks.
     pub configs: ServerConfigs,
     /// What is counted.
@@ -109,7 +111,10 @@ pub async fn start(
     };
     let signer = Signer::new(stored.as_ref().unwrap_or(&material), SystemTime::now()).context("the CA cannot be used")?;
     let authority = Arc::new(Authority::new(signer, settings));
-    let tokens = Tokens::new(ClusterId::new(&arguments.cluster_id), TokensSettings { audiences: own.token_audiences.clone(), ..TokensSettings::default() });
+    let tokens = Tokens::new(
+        ClusterId::new(&arguments.cluster_id),
+        TokensSettings { audiences: own.token_audiences.clone(), ..TokensSettings::default() },
+    );
     let (cluster, replicas) = (ClusterId::new(&arguments.cluster_id), places.tokens.is_some());
     match (&own.token_keys, places.tokens) {
         // Folders beside a cluster, or in the place of one, have no keys of their own.
@@ -143,6 +148,7 @@ pub async fn start(
         authenticator: authenticator.clone(),
         service: own.enable_ca_server.then(|| Arc::new(service)),
         peers,
+        authority: authority.clone(),
         configs: serving.configs(),
         metrics: metrics.clone(),
         authenticate_streams: own.xds_auth,

@@ -248,7 +248,8 @@ impl Told {
             return;
         }
         self.waiting = Some(Instant::now());
-        let first: Vec<String> = status.waiting_for.iter().take(5).map(|hold_up| format!("{}: {}", hold_up.proxy, hold_up.reason)).collect();
+        let first: Vec<String> =
+            status.waiting_for.iter().take(5).map(|hold_up| format!("{}: {}", hold_up.proxy, hold_up.reason)).collect();
         tracing::warn!(phase = ?status.phase, proxies = status.waiting_for.len(), ?first, "the rotation waits; /debug/ca lists all");
     }
 }

@@ -150,11 +150,8 @@ impl Authenticator {
         let (claims, by) = self.tokens.check(presented.cluster.unwrap_or_default(), token, now).await?;
         self.metrics.token_checked(by.as_str());
         let Claims { namespace, service_account, pod, .. } = &*claims;
-        let identity = SpiffeIdentity {
-            trust_domain: domains.own.clone(),
-            namespace: namespace.clone(),
-            service_account: service_account.clone(),
-        };
+        let identity =
+            SpiffeIdentity { trust_domain: domains.own.clone(), namespace: namespace.clone(), service_account: service_account.clone() };
         Ok(Caller { identity, credential: Credential::Token, pod: pod.clone() })
     }
 }

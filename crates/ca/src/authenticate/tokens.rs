@@ -196,9 +196,7 @@ impl Tokens {
         }
         match (verdict, &cluster.reviewer) {
             (Ok(claims), _) => Ok((claims, DecidedBy::Keys)),
-            (Err(TokenError::UnknownKey), Some(reviewer)) => {
-                Ok((self.by_review(reviewer.as_ref(), token, now).await?, DecidedBy::Review))
-            }
+            (Err(TokenError::UnknownKey), Some(reviewer)) => Ok((self.by_review(reviewer.as_ref(), token, now).await?, DecidedBy::Review)),
             (Err(TokenError::UnknownKey), None) => Err(match fetched {
                 Err(error) if cluster.keys().set.is_empty() => Refusal::NotReady(error),
                 _ => TokenError::UnknownKey.into(),

@@ -30,7 +30,9 @@ pub fn generate(trust_domain: &str, algorithm: KeyAlgorithm, ttl: Duration, now:
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, trust_domain);
-    params.distinguished_name.push(DnType::CommonName, format!("root {}", serial.to_string().replace(':', "").get(..8).unwrap_or_default()));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("root {}", serial.to_string().replace(':', "").get(..8).unwrap_or_default()));
     params.serial_number = Some(serial);
     params.not_before = OffsetDateTime::from(now) - crate::authority::CLOCK_SKEW;
     params.not_after = OffsetDateTime::from(now) + ttl;

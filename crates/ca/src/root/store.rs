@@ -110,8 +110,9 @@ impl FileRootStore {
             Err(error) => return Err(StoreError(format!("{}: {error}", path.display()))),
         };
         // The text of the parser's error could quote a key.
-        let data = serde_json::from_str(&text)
-            .map_err(|_| StoreError(format!("{}: is not an object of strings; restore it, or move it away for a new root", path.display())))?;
+        let data = serde_json::from_str(&text).map_err(|_| {
+            StoreError(format!("{}: is not an object of strings; restore it, or move it away for a new root", path.display()))
+        })?;
         Ok(Some(StoredRoot { version: crate::digest::hex(text.as_bytes()), data: RootData(data) }))
     }
 

@@ -14,10 +14,10 @@
 
 mod generation;
 mod holders;
-mod rotation;
 mod state;
+mod steps;
 
 pub use generation::Generation;
 pub use holders::{Holder, Holders};
-pub use rotation::{ConnectedProxy, HoldUp, Order, Rotation, RotationError, RotationSettings, Status};
 pub use state::{Phase, resume};
+pub use steps::{ConnectedProxy, HoldUp, Order, Rotation, RotationError, RotationSettings, Status};

@@ -104,6 +104,16 @@ pub struct Status {
     pub waiting_for: Vec<HoldUp>,
 }
 
+/// What the authority was told last.
+#[derive(PartialEq)]
+struct Applied {
+    phase: Phase,
+    old: Generation,
+    new: Option<Generation>,
+    aliases: Vec<String>,
+    crl: Option<String>,
+}
+
 /// The rotation of one replica.
 pub struct Rotation {
     authority: Arc<Authority>,
@@ -113,7 +123,7 @@ pub struct Rotation {
     version: Option<String>,
     /// What is accepted beside the generations: the aliases of the mesh configuration.
     aliases: Vec<String>,
-    applied: Option<(Phase, Generation, Option<Generation>, Vec<String>, Option<String>)>,
+    applied: Option<Applied>,
     crl: Option<String>,
     hold_ups: Vec<HoldUp>,
 }
@@ -411,7 +421,13 @@ impl Rotation {
 
     /// Makes the authority sign and accept what the state says.
     fn apply(&mut self, now: SystemTime) -> Result<(), RotationError> {
-        let applied = (self.state.phase, self.state.old.clone(), self.state.new.clone(), self.aliases.clone(), self.crl.clone());
+        let applied = Applied {
+            phase: self.state.phase,
+            old: self.state.old.clone(),
+            new: self.state.new.clone(),
+            aliases: self.aliases.clone(),
+            crl: self.crl.clone(),
+        };
         if self.applied.as_ref() == Some(&applied) {
             return Ok(());
         }
