@@ -54,9 +54,15 @@ pub fn bootstrap(settings: &Settings) -> Value {
     })
 }
 
-fn node(settings: &Settings) -> Value {
-    let Settings { kind, pod, namespace, .. } = settings;
+/// The id by which istiod knows this proxy: `<kind>~<address>~<pod>.<namespace>~<domain>`.
+pub fn node_id(settings: &Settings) -> String {
+    let Settings { kind, pod, namespace, dns_domain, .. } = settings;
     let address = settings.addresses.first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string);
+    format!("{}~{address}~{pod}.{namespace}~{dns_domain}", kind.as_str())
+}
+
+fn node(settings: &Settings) -> Value {
+    let Settings { pod, namespace, .. } = settings;
     let mut metadata = Map::new();
     let mut put = |key: &str, value: Value| metadata.insert(key.to_owned(), value);
     put(AGENT_MARK, json!("true"));
@@ -79,7 +85,7 @@ fn node(settings: &Settings) -> Value {
         format!("{app}.{namespace}")
     });
     json!({
-        "id": format!("{}~{address}~{pod}.{namespace}~{}", kind.as_str(), settings.dns_domain),
+        "id": node_id(settings),
         "cluster": cluster,
         "metadata": metadata,
     })

@@ -78,6 +78,8 @@ pub struct Upstream {
     pub token: Option<PathBuf>,
     /// The cluster of this workload, sent as `clusterid`.
     pub cluster: String,
+    /// The id of its node, sent with requests for certificates: a rotation of the root waits for this proxy by it.
+    pub node: String,
 }
 
 /// An open connection, with the headers that each call carries.

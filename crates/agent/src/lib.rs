@@ -20,7 +20,7 @@ mod settings;
 mod status;
 mod xds_proxy;
 
-pub use bootstrap::bootstrap;
+pub use bootstrap::{bootstrap, node_id};
 pub use certificate::{Certificate, CertificateError, KeyAlgorithm, Request};
 pub use connection::{Connection, ConnectionError, Upstream};
 pub use envoy::{Envoy, EnvoyError};

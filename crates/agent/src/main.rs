@@ -80,6 +80,7 @@ async fn run(proxy: Proxy) -> anyhow::Result<()> {
         roots: roots.clone(),
         token: settings.token.clone(),
         cluster: settings.cluster_id.clone(),
+        node: agent::node_id(&settings),
     };
     let (certificate_out, certificate) = watch::channel(None);
     let renewal = Renewal {

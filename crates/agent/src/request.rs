@@ -1,7 +1,7 @@
 //! `IstioCertificateService.CreateCertificate`: a request in, a chain out.
 
 use crate::connection::{Connection, ConnectionError, Upstream};
-use ca::api::{CREATE_CERTIFICATE, CertificateRequest as Question, CertificateResponse};
+use ca::api::{CREATE_CERTIFICATE, CertificateRequest as Question, CertificateResponse, NODE_HEADER};
 use std::time::Duration;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -48,6 +48,9 @@ impl CertificateRequest {
             headers.insert(http::header::AUTHORIZATION, authorization);
         }
         headers.insert("clusterid", cluster);
+        if let Ok(node) = http::HeaderValue::from_str(&upstream.node) {
+            headers.insert(NODE_HEADER, node);
+        }
         client.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
         let codec: ProstCodec<Question, CertificateResponse> = ProstCodec::default();
         let call = client.unary(request, PathAndQuery::from_static(CREATE_CERTIFICATE), codec);
