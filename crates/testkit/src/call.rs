@@ -65,6 +65,8 @@ pub struct CallFile {
     pub receives: Option<Receives>,
     /// Headers of the answer; null for one that must be missing. Only a real Envoy sets them.
     pub answers: BTreeMap<String, Option<String>>,
+    /// A part of what the proxy then writes to its access log `/dev/stdout`. Only a real Envoy writes one.
+    pub logs: Option<String>,
     /// The body of the proxy's own answer.
     pub body: Option<String>,
     /// The clusters that get a copy.

@@ -72,6 +72,7 @@ impl Judge<'_> {
             _ => bail!("nothing is expected of the call"),
         }
         self.compare_answers(&made)?;
+        self.compare_log().await?;
         if let Some(wanted) = &file.arrives_at {
             let found: Vec<&String> = made.arrived.keys().collect();
             ensure!(found == [wanted], "should arrive at {wanted}, not {found:?}");
@@ -130,6 +131,18 @@ impl Judge<'_> {
             }
         }
         Ok(sums)
+    }
+
+    /// Envoy writes the line soon after the call.
+    async fn compare_log(&self) -> Result<()> {
+        let Some(wanted) = &self.file.logs else { return Ok(()) };
+        let envoy = &self.running.get(self.at).context("the caller has no Envoy")?.envoy;
+        let end = Instant::now() + Duration::from_secs(5);
+        while !envoy.access_log().contains(wanted) {
+            ensure!(Instant::now() < end, "the access log should hold {wanted:?}: {}", envoy.access_log());
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Every call was answered by an endpoint of one of the clusters, and of no other but the mirrors.

@@ -25,6 +25,7 @@ pub struct Envoy {
     /// Its admin page.
     pub admin: admin::Admin,
     log: PathBuf,
+    access_log: PathBuf,
     process: Child,
 }
 
@@ -37,17 +38,20 @@ impl Envoy {
     pub async fn start(proxy: &Proxy, room: &Room, scratch: &Path, ads: &Path, sds: Option<&Path>) -> Result<Self> {
         let socket = scratch.join("admin.sock");
         let (config, log) = (scratch.join("bootstrap.json"), scratch.join("envoy.log"));
+        let access_log = scratch.join("access.log");
         fs::write(&config, bootstrap(proxy, ads, sds, &socket).to_string())?;
         let mut words: Vec<OsString> =
             vec![binary()?.into(), "--config-path".into(), config.into(), "--log-path".into(), log.clone().into()];
         words.extend(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(OsString::from));
+        // Lines of access logs are wanted soon after the call.
+        words.extend(["--file-flush-interval-msec", "20"].map(OsString::from));
         // For a test program that is killed, the kernel ends Envoy.
         if let Some(setpriv) = ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|path| Path::new(path).exists()) {
             words.splice(0..0, [setpriv, "--pdeathsig", "KILL"].map(OsString::from));
         }
         let (program, arguments) = words.split_first().context("no program")?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::null()).stdout(fs::File::create(&access_log)?).stderr(Stdio::null()).kill_on_drop(true);
         let mut process = room.inside(|| command.spawn())?.context("Envoy cannot be started")?;
         let admin = admin::Admin { socket };
         let end = Instant::now() + START;
@@ -61,13 +65,18 @@ impl Envoy {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(Self { admin, log, process })
+        Ok(Self { admin, log, access_log, process })
     }
 
     /// Ends it and waits until its ports are free.
     pub async fn stop(&mut self) {
         // Fails only for a process that has ended.
         let _ = self.process.kill().await;
+    }
+
+    /// What it has written to its standard output, where cases let it write access logs.
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(&self.access_log).unwrap_or_default()
     }
 
     /// The warnings in its log.
