@@ -8,27 +8,27 @@ use std::collections::BTreeMap;
 message! {
     /// Selects workloads of a namespace by labels; no labels select all.
     pub struct WorkloadSelector {
-        /// All of these labels are required.
+        /// Labels of the workload, all of which are required.
         #[schemars(extend("maxProperties" = 4096, "x-kubernetes-validations" = rules::selector_keys(), "x-each" = rules::selector_value()))]
         pub match_labels: BTreeMap<String, String>,
     }
 
     /// A port by number.
     pub struct PortSelector {
-        /// 1 to 65535.
+        /// The number of the port, 1 to 65535.
         pub number: u32,
     }
 
     /// The resource that a policy attaches to: a Gateway, GatewayClass, Service or ServiceEntry.
     #[schemars(extend("required" = ["kind", "name"]))]
     pub struct PolicyTargetReference {
-        /// The API group; empty for core Kubernetes kinds.
+        /// The API group of the target; empty for core Kubernetes kinds.
         #[schemars(extend("maxLength" = 253, "pattern" = rules::DNS_NAME_OR_EMPTY))]
         pub group: String,
-        /// The kind.
+        /// The kind of the target.
         #[schemars(extend("minLength" = 1, "maxLength" = 63, "pattern" = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"))]
         pub kind: String,
-        /// The name.
+        /// The name of the target.
         #[schemars(extend("minLength" = 1, "maxLength" = 253))]
         pub name: String,
         /// Must be empty: a policy targets its own namespace.

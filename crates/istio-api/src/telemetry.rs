@@ -19,20 +19,20 @@ message! {
         /// The resources it attaches to instead.
         #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
-        /// Traces.
+        /// Which traces are made.
         pub tracing: Vec<Tracing>,
-        /// Metrics.
+        /// Which metrics are made.
         pub metrics: Vec<Metrics>,
-        /// Access logs.
+        /// Which access logs are written.
         pub access_logging: Vec<AccessLogging>,
     }
 
     /// Settings of traces.
     pub struct Tracing {
-        /// In which direction.
+        /// The direction of the traffic that this is about.
         #[serde(rename = "match")]
         pub matches: Option<TracingSelector>,
-        /// Where to; the first counts.
+        /// The providers that get the spans; the first counts.
         pub providers: Vec<ProviderRef>,
         /// The share of requests in percents.
         #[schemars(extend("minimum" = 0, "maximum" = 100))]
@@ -51,19 +51,19 @@ message! {
 
     /// In which direction.
     pub struct TracingSelector {
-        /// The direction.
+        /// The direction of the traffic.
         pub mode: WorkloadMode,
     }
 
     /// The value of a tag.
     pub struct CustomTag {
-        /// A text.
+        /// The tag has a fixed text.
         pub literal: Option<Literal>,
-        /// A variable of the proxy's environment.
+        /// The tag has the value of a variable of the proxy's environment.
         pub environment: Option<Environment>,
-        /// A header of the request.
+        /// The tag has the value of a header of the request.
         pub header: Option<RequestHeader>,
-        /// A format of access logs.
+        /// The tag has a text in the format of access logs.
         pub formatter: Option<Formatter>,
     }
     oneof tag: CustomTagValue {
@@ -76,7 +76,7 @@ message! {
     /// A text.
     #[schemars(extend("required" = ["value"]))]
     pub struct Literal {
-        /// The text.
+        /// The text of the tag.
         #[schemars(extend("minLength" = 1))]
         pub value: String,
     }
@@ -84,7 +84,7 @@ message! {
     /// A variable of the proxy's environment.
     #[schemars(extend("required" = ["name"]))]
     pub struct Environment {
-        /// Its name.
+        /// The name of the variable.
         #[schemars(extend("minLength" = 1))]
         pub name: String,
         /// The value if it is not set.
@@ -94,7 +94,7 @@ message! {
     /// A header of the request.
     #[schemars(extend("required" = ["name"]))]
     pub struct RequestHeader {
-        /// Its name.
+        /// The name of the header.
         #[schemars(extend("minLength" = 1))]
         pub name: String,
         /// The value if it is missing.
@@ -104,7 +104,7 @@ message! {
     /// A format of access logs.
     #[schemars(extend("required" = ["value"]))]
     pub struct Formatter {
-        /// The format.
+        /// The format, such as `%REQ(USER-AGENT)%`.
         #[schemars(extend("minLength" = 1))]
         pub value: String,
     }
@@ -112,16 +112,16 @@ message! {
     /// An extension provider of the mesh.
     #[schemars(extend("required" = ["name"]))]
     pub struct ProviderRef {
-        /// Its name in MeshConfig.
+        /// The name of the provider in MeshConfig.
         #[schemars(extend("minLength" = 1))]
         pub name: String,
     }
 
     /// Settings of metrics.
     pub struct Metrics {
-        /// Where to.
+        /// The providers that get the metrics.
         pub providers: Vec<ProviderRef>,
-        /// Changes, applied in order.
+        /// Changes of metrics, applied in order.
         pub overrides: Vec<MetricsOverrides>,
         /// How often TCP metrics are reported; unset means 5s.
         pub reporting_interval: Option<Duration>,
@@ -129,22 +129,22 @@ message! {
 
     /// Which metrics.
     pub struct MetricSelector {
-        /// One of Istio's.
+        /// One of Istio's metrics.
         pub metric: Option<IstioMetric>,
-        /// Another by name.
+        /// Another metric, by its name.
         #[schemars(extend("minLength" = 1))]
         pub custom_metric: Option<String>,
-        /// In which direction.
+        /// The direction of the traffic.
         pub mode: WorkloadMode,
     }
     oneof metric_match: MetricMatch { metric => Metric(IstioMetric), custom_metric => CustomMetric(str) }
 
     /// A change of metrics.
     pub struct MetricsOverrides {
-        /// Which; unset means all.
+        /// The metrics that are changed; unset means all.
         #[serde(rename = "match")]
         pub matches: Option<MetricSelector>,
-        /// Whether they are off.
+        /// Whether these metrics are off.
         pub disabled: Option<bool>,
         /// Changes of tags by name.
         pub tag_overrides: BTreeMap<String, TagOverride>,
@@ -153,34 +153,34 @@ message! {
     /// A change of a tag.
     #[schemars(extend("x-kubernetes-validations" = rules::tag_override()))]
     pub struct TagOverride {
-        /// What happens.
+        /// Whether the tag is set or removed.
         pub operation: TagOperation,
-        /// A CEL expression over the request.
+        /// The value of the tag: a CEL expression over the request.
         pub value: String,
     }
 
     /// Settings of access logs.
     pub struct AccessLogging {
-        /// In which direction.
+        /// The direction of the traffic that this is about.
         #[serde(rename = "match")]
         pub matches: Option<LogSelector>,
-        /// Where to.
+        /// The providers that get the logs.
         pub providers: Vec<ProviderRef>,
-        /// Whether they are off.
+        /// Whether access logs are off.
         pub disabled: Option<bool>,
-        /// What is logged.
+        /// Which requests are logged; unset means all.
         pub filter: Option<Filter>,
     }
 
     /// In which direction.
     pub struct LogSelector {
-        /// The direction.
+        /// The direction of the traffic.
         pub mode: WorkloadMode,
     }
 
     /// What is logged.
     pub struct Filter {
-        /// A CEL expression over the request.
+        /// A CEL expression over the request that must be true.
         pub expression: String,
     }
 }

@@ -46,7 +46,7 @@ fn users_find_what_they_know() -> Result<()> {
     let again = server.kubectl(&["apply", "--server-side", "-f", &root().join("crds").display().to_string()])?;
     ensure!(again.lines().count() == 15, "{again}");
     let explained = server.kubectl(&["explain", "vs.spec.http.retries.perTryTimeout"])?;
-    ensure!(explained.contains("For each attempt"), "{explained}");
+    ensure!(explained.contains("How long each attempt may take"), "{explained}");
     let explained = server.kubectl(&["explain", "dr.spec.trafficPolicy.loadBalancer.simple"])?;
     ensure!(explained.contains("- ROUND_ROBIN: In turn."), "{explained}");
     let objects = "

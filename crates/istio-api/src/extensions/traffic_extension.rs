@@ -17,11 +17,11 @@ message! {
         /// The resources it attaches to instead.
         #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
-        /// Where in the chain of filters.
+        /// Where the filter stands in the chain of filters.
         pub phase: ExecutionPhase,
-        /// Higher comes first within a phase; unset is lowest.
+        /// Among filters of a phase, the one with the higher number comes first; unset is lowest.
         pub priority: Option<i32>,
-        /// For which traffic; none mean all.
+        /// The traffic that the filter sees; none mean all.
         #[serde(rename = "match")]
         pub matches: Vec<TrafficSelector>,
         /// A filter in WebAssembly.
@@ -40,23 +40,23 @@ message! {
         /// The module's checksum in hex.
         #[schemars(extend("pattern" = "(^$|^[a-f0-9]{64}$)"))]
         pub sha256: String,
-        /// When it is fetched again.
+        /// When the module is fetched again.
         pub image_pull_policy: PullPolicy,
         /// The Secret for the registry, in the same namespace.
         #[schemars(extend("minLength" = 1, "maxLength" = 253))]
         pub image_pull_secret: String,
         /// Not used by Istio.
         pub verification_key: String,
-        /// What the plugin receives.
+        /// The configuration that the plugin gets.
         pub plugin_config: Option<Struct>,
-        /// The plugin within the module.
+        /// The name of the plugin within the module.
         #[schemars(extend("minLength" = 1, "maxLength" = 256))]
         pub plugin_name: String,
         /// What happens if the plugin fails.
         pub fail_strategy: FailStrategy,
-        /// The machine it runs in.
+        /// The virtual machine that the plugin runs in.
         pub vm_config: Option<VmConfig>,
-        /// On which layer.
+        /// Whether the plugin works on requests or on connections.
         #[serde(rename = "type")]
         pub plugin_type: PluginType,
     }
@@ -64,7 +64,7 @@ message! {
     /// A filter in Lua.
     #[schemars(extend("required" = ["inlineCode"]))]
     pub struct LuaConfig {
-        /// The program.
+        /// The program, with the functions `envoy_on_request` and `envoy_on_response`.
         #[schemars(extend("minLength" = 1, "maxLength" = 65536))]
         pub inline_code: String,
     }

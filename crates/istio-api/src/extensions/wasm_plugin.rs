@@ -25,46 +25,46 @@ message! {
         /// The module's checksum in hex.
         #[schemars(extend("pattern" = "(^$|^[a-f0-9]{64}$)"))]
         pub sha256: String,
-        /// When it is fetched again.
+        /// When the module is fetched again.
         pub image_pull_policy: PullPolicy,
         /// The Secret for the registry, in the same namespace.
         #[schemars(extend("minLength" = 1, "maxLength" = 253))]
         pub image_pull_secret: String,
         /// Not used by Istio.
         pub verification_key: String,
-        /// What the plugin receives.
+        /// The configuration that the plugin gets.
         pub plugin_config: Option<Struct>,
-        /// The plugin within the module.
+        /// The name of the plugin within the module.
         #[schemars(extend("minLength" = 1, "maxLength" = 256))]
         pub plugin_name: String,
-        /// Where in the chain of filters.
+        /// Where the plugin stands in the chain of filters.
         pub phase: PluginPhase,
-        /// Higher comes first within a phase; unset is lowest.
+        /// Among plugins of a phase, the one with the higher number comes first; unset is lowest.
         pub priority: Option<i32>,
         /// What happens if the plugin fails.
         pub fail_strategy: FailStrategy,
-        /// The machine it runs in.
+        /// The virtual machine that the plugin runs in.
         pub vm_config: Option<VmConfig>,
-        /// For which traffic; none mean all.
+        /// The traffic that the plugin sees; none mean all.
         #[serde(rename = "match")]
         pub matches: Vec<TrafficSelector>,
-        /// On which layer.
+        /// Whether the plugin works on requests or on connections.
         #[serde(rename = "type")]
         pub plugin_type: PluginType,
     }
 
     /// Which traffic.
     pub struct TrafficSelector {
-        /// In which direction.
+        /// The direction of the traffic.
         pub mode: WorkloadMode,
-        /// On which ports; none mean all.
+        /// The ports of the traffic; none mean all.
         #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"], "x-each" = rules::listed_port()))]
         pub ports: Vec<PortSelector>,
     }
 
     /// The machine that a plugin runs in.
     pub struct VmConfig {
-        /// Its environment.
+        /// The environment of the virtual machine.
         #[schemars(extend("maxItems" = 256, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
         pub env: Vec<EnvVar>,
     }
@@ -73,7 +73,7 @@ message! {
     #[schemars(extend("required" = ["name"]))]
     #[schemars(extend("x-kubernetes-validations" = rules::value_only_inline()))]
     pub struct EnvVar {
-        /// Its name.
+        /// The name of the variable.
         #[schemars(extend("minLength" = 1, "maxLength" = 256))]
         pub name: String,
         /// Where the value comes from.

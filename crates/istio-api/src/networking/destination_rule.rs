@@ -68,7 +68,7 @@ message! {
         pub protocol: String,
         /// The host behind the tunnel.
         pub target_host: String,
-        /// Its port.
+        /// The port of the host behind the tunnel.
         pub target_port: u32,
     }
 
@@ -80,10 +80,10 @@ message! {
 
     /// Limits retries in relation to requests.
     pub struct RetryBudget {
-        /// Percents of the active requests; unset means 20.
+        /// Retries at a time, in percents of the active requests; unset means 20.
         #[schemars(extend("minimum" = 0, "maximum" = 100))]
         pub percent: Option<f64>,
-        /// Allowed in any case; 0 means 3.
+        /// Retries at a time that are allowed in any case; 0 means 3.
         pub min_retry_concurrency: u32,
         /// Not supported by Envoy's budget.
         #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
@@ -93,9 +93,9 @@ message! {
     /// A named part of a service.
     #[schemars(extend("required" = ["name"]))]
     pub struct Subset {
-        /// Its name.
+        /// The name by which routes mean the subset.
         pub name: String,
-        /// The labels of its endpoints.
+        /// The labels of the endpoints that make up the subset.
         pub labels: BTreeMap<String, String>,
         /// Merged over the rule's policy block by block.
         pub traffic_policy: Option<TrafficPolicy>,
@@ -103,19 +103,19 @@ message! {
 
     /// How an endpoint is chosen.
     pub struct LoadBalancerSettings {
-        /// A plain algorithm.
+        /// An algorithm without settings of its own.
         pub simple: Option<SimpleLb>,
-        /// By hash, so that a client stays with an endpoint.
+        /// An endpoint by the hash of something in the request, so that a client stays with it.
         pub consistent_hash: Option<ConsistentHashLb>,
         /// By load that the endpoints report; not implemented by Istio.
         pub backend_utilization: Option<BackendUtilizationLb>,
-        /// Preference of localities.
+        /// How localities (regions, zones and subzones) are preferred or share the traffic.
         pub locality_lb_setting: Option<LocalityLoadBalancerSetting>,
         /// Preference of the own zone.
         pub zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,
         /// Deprecated: the duration of `warmup`.
         pub warmup_duration_secs: Option<Duration>,
-        /// New endpoints get their full share only after some time.
+        /// New endpoints get their full share of the traffic only after some time.
         pub warmup: Option<WarmupConfiguration>,
     }
     oneof lb_policy: LbPolicy {
@@ -126,19 +126,19 @@ message! {
 
     /// Choice by hash.
     pub struct ConsistentHashLb {
-        /// Of a header.
+        /// The hash is that of this header.
         pub http_header_name: Option<String>,
-        /// Of a cookie, which is made if it is missing.
+        /// The hash is that of a cookie, which is made if it is missing.
         pub http_cookie: Option<HttpCookie>,
-        /// Of the client's address.
+        /// The hash is that of the client's address.
         pub use_source_ip: Option<bool>,
-        /// Of a query parameter.
+        /// The hash is that of this query parameter.
         pub http_query_parameter_name: Option<String>,
-        /// Ring hash (also if neither algorithm is given).
+        /// Endpoints stand on a ring (also if neither algorithm is given).
         pub ring_hash: Option<RingHash>,
-        /// Maglev.
+        /// Endpoints stand in a table, by Google's Maglev.
         pub maglev: Option<MagLev>,
-        /// Deprecated: that of `ringHash`.
+        /// Deprecated: use that of `ringHash`.
         pub minimum_ring_size: u64,
     }
     oneof hash_key: HashKey {
@@ -151,24 +151,24 @@ message! {
 
     /// Ring hash.
     pub struct RingHash {
-        /// 0 means 1024.
+        /// The least number of places on the ring; more spread the load better. 0 means 1024.
         pub minimum_ring_size: u64,
     }
 
     /// Maglev.
     pub struct MagLev {
-        /// A prime number; 0 means 65537.
+        /// The number of places in the table, a prime; 0 means 65537.
         pub table_size: u64,
     }
 
     /// The cookie that holds the hash.
     #[schemars(extend("required" = ["name"]))]
     pub struct HttpCookie {
-        /// Its name.
+        /// The name of the cookie.
         pub name: String,
-        /// Its path.
+        /// The path that a new cookie is for.
         pub path: String,
-        /// Its lifetime; 0 makes a session cookie.
+        /// How long a new cookie lives; 0s makes a session cookie, unset makes none.
         #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub ttl: Option<Duration>,
         /// Further attributes of a cookie that is made.
@@ -178,7 +178,7 @@ message! {
     /// An attribute of a cookie.
     #[schemars(extend("required" = ["name"]))]
     pub struct HttpCookieAttribute {
-        /// Its name.
+        /// The name of the attribute, such as SameSite.
         pub name: String,
         /// Its value; empty for a flag.
         pub value: String,
@@ -204,60 +204,60 @@ message! {
     /// The slow start of new endpoints.
     #[schemars(extend("required" = ["duration"]))]
     pub struct WarmupConfiguration {
-        /// How long.
+        /// How long it takes until a new endpoint has its full share.
         pub duration: Option<Duration>,
-        /// The share at the beginning; unset means 10.
+        /// The share in percents with which a new endpoint begins; unset means 10.
         #[schemars(extend("minimum" = 0, "maximum" = 100))]
         pub minimum_percent: Option<f64>,
-        /// The curve; unset means 1.0, which is linear.
+        /// How the share grows: 1.0 (also if unset) is linear, more is faster at the beginning.
         #[schemars(extend("minimum" = 0))]
         pub aggression: Option<f64>,
     }
 
     /// Limits and timeouts.
     pub struct ConnectionPoolSettings {
-        /// Of connections.
+        /// Limits and timeouts of connections.
         pub tcp: Option<TcpSettings>,
-        /// Of requests.
+        /// Limits and timeouts of requests.
         pub http: Option<HttpSettings>,
     }
 
     /// Limits and timeouts of connections.
     pub struct TcpSettings {
-        /// 0 means no limit.
+        /// Connections at a time; 0 means no limit.
         pub max_connections: i32,
-        /// Unset means the mesh's.
+        /// How long a connection may take to be made; unset means the mesh's.
         pub connect_timeout: Option<Duration>,
-        /// Keep-alive of the socket.
+        /// Probes of connections without traffic.
         pub tcp_keepalive: Option<TcpKeepalive>,
-        /// Unset means no limit.
+        /// How long a connection may live; unset means no limit.
         pub max_connection_duration: Option<Duration>,
-        /// Of TCP, and of HTTP if it sets none; 0s turns it off.
+        /// How long a connection may be without traffic: of TCP, and of HTTP if that sets none; 0s turns it off.
         #[schemars(extend("x-kubernetes-validations" = cel(&[])))]
         pub idle_timeout: Option<Duration>,
     }
 
     /// Keep-alive of sockets; what is 0 or unset is the system's.
     pub struct TcpKeepalive {
-        /// Unanswered probes until the connection is dead.
+        /// How many unanswered probes make a connection dead.
         pub probes: u32,
-        /// Idle time before the first probe.
+        /// How long a connection is without traffic before the first probe.
         pub time: Option<Duration>,
-        /// Time between probes.
+        /// The time between probes.
         pub interval: Option<Duration>,
     }
 
     /// Limits and timeouts of requests.
     pub struct HttpSettings {
-        /// 0 means no limit.
+        /// Requests that wait for a connection; 0 means no limit.
         pub http1_max_pending_requests: i32,
-        /// Active requests; 0 means no limit.
+        /// Requests at a time, of HTTP/1.1 too; 0 means no limit.
         pub http2_max_requests: i32,
-        /// 0 means no limit, 1 turns keep-alive off.
+        /// Requests until a connection is closed; 0 means no limit, 1 turns keep-alive off.
         pub max_requests_per_connection: i32,
-        /// Active retries; 0 means no limit.
+        /// Retries at a time; 0 means no limit.
         pub max_retries: i32,
-        /// Unset means an hour.
+        /// How long a connection may be without requests; unset means an hour.
         pub idle_timeout: Option<Duration>,
         /// Whether HTTP/1.1 is sent as HTTP/2.
         pub h2_upgrade_policy: H2UpgradePolicy,
@@ -265,15 +265,15 @@ message! {
         pub use_client_protocol: bool,
         /// Streams per connection of HTTP/2; 0 means Envoy's default.
         pub max_concurrent_streams: i32,
-        /// Pings of HTTP/2.
+        /// Pings on connections of HTTP/2.
         pub http2_keep_alive: Option<ConnectionKeepalive>,
     }
 
     /// Pings of HTTP/2.
     pub struct ConnectionKeepalive {
-        /// Between pings.
+        /// The time between pings.
         pub interval: Option<Duration>,
-        /// For the answer.
+        /// How long an answer may take before the connection is closed.
         pub timeout: Option<Duration>,
     }
 
@@ -290,13 +290,13 @@ message! {
         /// Statuses 5xx in a row; 0 turns the check off.
         #[serde(rename = "consecutive5xxErrors")]
         pub consecutive_5xx_errors: Option<u32>,
-        /// Between sweeps; unset means 10s.
+        /// The time between two looks at the endpoints; unset means 10s.
         pub interval: Option<Duration>,
-        /// Times the number of ejections; unset means 30s.
+        /// How long an endpoint is set aside, times the number of times that it was; unset means 30s.
         pub base_ejection_time: Option<Duration>,
-        /// 0 means 10.
+        /// The share of endpoints that may be set aside at a time; 0 means 10.
         pub max_ejection_percent: i32,
-        /// Below this share of healthy endpoints detection is off.
+        /// Below this share of healthy endpoints, none is set aside and all are used.
         pub min_health_percent: i32,
         /// The statuses that count as errors; empty means 5xx.
         #[schemars(extend("x-each" = json!({ "minimum": 100, "maximum": 599 })))]
@@ -305,7 +305,7 @@ message! {
 
     /// TLS of a client.
     pub struct ClientTlsSettings {
-        /// Which kind.
+        /// Whether and how TLS is used.
         pub mode: ClientTlsMode,
         /// The file of the client's certificate.
         pub client_certificate: String,
@@ -329,11 +329,11 @@ message! {
     pub struct LocalityLoadBalancerSetting {
         /// Shares of traffic by locality.
         pub distribute: Vec<Distribute>,
-        /// The region to fail over to.
+        /// Which region serves another one that fails.
         pub failover: Vec<Failover>,
         /// Labels in order of their weight: an endpoint that shares more of the first labels is preferred.
         pub failover_priority: Vec<String>,
-        /// Overrides the mesh's setting.
+        /// Overrides whether the mesh's setting is on.
         pub enabled: Option<bool>,
     }
 
@@ -347,21 +347,21 @@ message! {
 
     /// Where the traffic of a region goes if the region fails.
     pub struct Failover {
-        /// A region.
+        /// The region that fails.
         pub from: String,
-        /// Another region.
+        /// The region that serves instead.
         pub to: String,
     }
 
     /// Preference of the own zone as far as its share of endpoints allows.
     pub struct ZoneAwareLoadBalancerSetting {
-        /// Overrides the mesh's setting.
+        /// Overrides whether the mesh's setting is on.
         pub enabled: Option<bool>,
-        /// The region to fail over to.
+        /// Which region serves another one that fails.
         pub failover: Vec<Failover>,
-        /// Labels in order of their weight.
+        /// Labels in order of their weight: an endpoint that shares more of the first labels is preferred.
         pub failover_priority: Vec<String>,
-        /// With fewer endpoints zones do not matter.
+        /// With fewer endpoints, zones do not matter.
         #[schemars(extend("minimum" = 1))]
         pub min_cluster_size: Option<u32>,
     }

@@ -21,7 +21,7 @@ message! {
         pub target_refs: Vec<PolicyTargetReference>,
         /// The patches, applied in order.
         pub config_patches: Vec<EnvoyConfigObjectPatch>,
-        /// Lower is applied first.
+        /// Among several EnvoyFilters, the one with the lower number is applied first.
         pub priority: i32,
     }
 
@@ -29,19 +29,19 @@ message! {
     pub struct EnvoyConfigObjectPatch {
         /// What is patched.
         pub apply_to: ApplyTo,
-        /// Which of them.
+        /// Which objects of that kind are patched; unset means all.
         #[serde(rename = "match")]
         pub matches: Option<EnvoyConfigObjectMatch>,
-        /// How.
+        /// What happens to them.
         pub patch: Option<Patch>,
     }
 
     /// Which objects are patched.
     #[schemars(extend("x-kubernetes-validations" = rules::waypoint_match()))]
     pub struct EnvoyConfigObjectMatch {
-        /// In which direction or kind of proxy.
+        /// In which direction, or kind of proxy, the object is.
         pub context: PatchContext,
-        /// In which proxies.
+        /// Which proxies are meant.
         pub proxy: Option<ProxyMatch>,
         /// Which listener and what in it.
         pub listener: Option<ListenerMatch>,
@@ -49,7 +49,7 @@ message! {
         pub route_configuration: Option<RouteConfigurationMatch>,
         /// Which cluster.
         pub cluster: Option<ClusterMatch>,
-        /// What of a waypoint.
+        /// Which part of a waypoint is meant.
         pub waypoint: Option<WaypointMatch>,
     }
     oneof object: EnvoyConfigObject {
@@ -73,7 +73,7 @@ message! {
         pub port_number: u32,
         /// The host of the service in full.
         pub service: String,
-        /// The subset.
+        /// The subset that the cluster is for.
         pub subset: String,
         /// The name of the cluster; excludes the other fields.
         pub name: String,
@@ -97,17 +97,17 @@ message! {
     pub struct RouteMatch {
         /// The name of the route.
         pub name: String,
-        /// What it does.
+        /// What the route does.
         pub action: RouteMatchAction,
     }
 
     /// Which virtual host.
     pub struct VirtualHostMatch {
-        /// `host:port`
+        /// The name of the virtual host, `host:port`.
         pub name: String,
-        /// One of its domains.
+        /// One of the domains of the virtual host.
         pub domain_name: String,
-        /// A route in it.
+        /// A route in the virtual host.
         pub route: Option<RouteMatch>,
     }
 
@@ -127,33 +127,33 @@ message! {
 
     /// Which filter chain.
     pub struct FilterChainMatch {
-        /// Its name.
+        /// The name of the filter chain.
         pub name: String,
-        /// A server name it matches.
+        /// A server name that the chain matches.
         pub sni: String,
-        /// The transport protocol it matches.
+        /// The transport protocol that the chain matches.
         pub transport_protocol: String,
         /// The application protocols it matches, separated by commas.
         pub application_protocols: String,
         /// A network filter in it.
         pub filter: Option<FilterMatch>,
-        /// The port it matches.
+        /// The port that the chain matches.
         pub destination_port: u32,
-        /// The name of its transport socket.
+        /// The name of the chain's transport socket.
         pub transport_socket: String,
     }
 
     /// Which network filter.
     pub struct FilterMatch {
-        /// Its name.
+        /// The name of the network filter.
         pub name: String,
-        /// A filter within it.
+        /// An HTTP filter within it.
         pub sub_filter: Option<SubFilterMatch>,
     }
 
     /// Which HTTP filter.
     pub struct SubFilterMatch {
-        /// Its name.
+        /// The name of the HTTP filter.
         pub name: String,
     }
 
@@ -162,21 +162,21 @@ message! {
         /// The port of the service.
         #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port_number: u32,
-        /// A route.
+        /// A route of the waypoint.
         pub route: Option<WaypointRouteMatch>,
-        /// A filter.
+        /// A filter of the waypoint.
         pub filter: Option<FilterMatch>,
     }
 
     /// Which route of a waypoint.
     pub struct WaypointRouteMatch {
-        /// Its name.
+        /// The name of the route.
         pub name: String,
     }
 
     /// How an object is patched.
     pub struct Patch {
-        /// What happens.
+        /// What is done with the value.
         pub operation: PatchOperation,
         /// The Envoy message as JSON.
         pub value: Option<Struct>,

@@ -17,13 +17,13 @@ message! {
     /// A listener.
     #[schemars(extend("required" = ["port", "hosts"]))]
     pub struct Server {
-        /// Where it listens.
+        /// The port and protocol of the listener.
         pub port: Option<Port>,
-        /// The address; empty means all.
+        /// The address that is listened on; empty means all.
         pub bind: String,
         /// `host`, `namespace/host`, `./host` or `*/host`: which hosts of which VirtualServices it serves.
         pub hosts: Vec<String>,
-        /// TLS of the listener.
+        /// Whether and how TLS is terminated, or that plain requests are redirected.
         pub tls: Option<ServerTlsSettings>,
         /// Not used.
         pub default_endpoint: String,
@@ -41,7 +41,7 @@ message! {
         pub protocol: String,
         /// A label for the port.
         pub name: String,
-        /// Deprecated.
+        /// Deprecated and without effect.
         pub target_port: u32,
     }
 
@@ -54,13 +54,13 @@ message! {
     pub struct ServerTlsSettings {
         /// Whether plain requests are answered with a redirect to HTTPS.
         pub https_redirect: bool,
-        /// Which kind.
+        /// Whether TLS is terminated, and what clients must show.
         pub mode: ServerTlsMode,
         /// The file of the certificate.
         pub server_certificate: String,
         /// The file of its key.
         pub private_key: String,
-        /// The file of the authorities of client certificates.
+        /// The file of the authorities that may have signed client certificates.
         pub ca_certificates: String,
         /// The file of revoked client certificates.
         pub ca_crl: String,
@@ -80,15 +80,15 @@ message! {
         pub verify_certificate_spki: Vec<String>,
         /// SHA-256 of the client certificates that are accepted.
         pub verify_certificate_hash: Vec<String>,
-        /// The lowest version.
+        /// The lowest version of TLS that is accepted.
         pub min_protocol_version: TlsProtocol,
-        /// The highest version.
+        /// The highest version of TLS that is accepted.
         pub max_protocol_version: TlsProtocol,
-        /// In Envoy's names; empty means its default.
+        /// The accepted cipher suites in Envoy's names; empty means its default.
         pub cipher_suites: Vec<String>,
         /// Accepts any client certificate.
         pub insecure_skip_verify: Option<bool>,
-        /// In Envoy's names; empty means its default.
+        /// The accepted curves in Envoy's names; empty means its default.
         pub ecdh_curves: Vec<String>,
     }
 
@@ -98,7 +98,7 @@ message! {
         pub server_certificate: String,
         /// The file of its key.
         pub private_key: String,
-        /// The file of the authorities.
+        /// The file of the authorities of client certificates.
         pub ca_certificates: String,
     }
 }

@@ -15,20 +15,20 @@ message! {
     #[schemars(extend("required" = ["hosts"]))]
     #[schemars(extend("x-kubernetes-validations" = rules::service_entry()))]
     pub struct ServiceEntry {
-        /// The names of the service.
+        /// The names by which the service is called.
         #[schemars(extend("minItems" = 1, "maxItems" = 256, "x-each" = rules::host()))]
         pub hosts: Vec<String>,
-        /// Its virtual addresses or ranges.
+        /// Virtual addresses or ranges by which connections to the service are known.
         #[schemars(extend("maxItems" = 256, "x-each" = json!({ "maxLength": 64 })))]
         pub addresses: Vec<String>,
-        /// Its ports.
+        /// The ports of the service.
         #[schemars(extend("maxItems" = 256, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"], "x-kubernetes-validations" = rules::distinct_port_numbers()))]
         pub ports: Vec<ServicePort>,
         /// Whether it belongs to the mesh.
         pub location: Location,
-        /// How its endpoints are found.
+        /// How the endpoints of the service are found.
         pub resolution: Resolution,
-        /// Its endpoints.
+        /// The endpoints, if nothing else finds them.
         #[schemars(extend("maxItems" = 4096))]
         pub endpoints: Vec<WorkloadEntry>,
         /// Selects WorkloadEntries and Pods of the namespace as endpoints.
@@ -42,7 +42,7 @@ message! {
     /// A port of the service.
     #[schemars(extend("required" = ["number", "name"]))]
     pub struct ServicePort {
-        /// 1 to 65535.
+        /// The number of the port, 1 to 65535.
         #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub number: u32,
         /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS; empty means that Envoy sniffs.

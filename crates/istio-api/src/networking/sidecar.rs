@@ -25,13 +25,14 @@ message! {
     /// An inbound listener.
     #[schemars(extend("required" = ["port"]))]
     pub struct IstioIngressListener {
-        /// Where it listens.
+        /// The port that is listened on.
         pub port: Option<SidecarPort>,
-        /// The address; empty means that of the workload.
+        /// The address that is listened on; empty means that of the workload.
         pub bind: String,
-        /// How traffic reaches it.
+        /// How connections reach the listener.
         pub capture_mode: CaptureMode,
-        /// `127.0.0.1:port`, `0.0.0.0:port`, their IPv6 forms or `unix://` and a path; empty means the same port.
+        /// Where connections go: `127.0.0.1:port`, `0.0.0.0:port`, their IPv6 forms or `unix://` and a path; empty means the
+        /// same port.
         pub default_endpoint: String,
         /// TLS of the listener in place of mutual TLS.
         pub tls: Option<ServerTlsSettings>,
@@ -42,13 +43,13 @@ message! {
     /// An outbound listener.
     #[schemars(extend("required" = ["hosts"]))]
     pub struct IstioEgressListener {
-        /// Where it listens; unset means a listener for all hosts that no other one covers.
+        /// The port that is listened on; unset means a listener for all hosts that no other one covers.
         pub port: Option<SidecarPort>,
-        /// The address.
+        /// The address that is listened on.
         pub bind: String,
-        /// How traffic reaches it.
+        /// How connections reach the listener.
         pub capture_mode: CaptureMode,
-        /// `namespace/host` with `*`, `.` and `~` for the namespace.
+        /// The hosts that are seen: `namespace/host`, with `*`, `.` or `~` for the namespace.
         pub hosts: Vec<String>,
     }
 
@@ -61,21 +62,21 @@ message! {
 
     /// What happens to traffic for unknown hosts.
     pub struct OutboundTrafficPolicy {
-        /// Whether it is let through.
+        /// Whether traffic for unknown hosts is let through.
         pub mode: OutboundTrafficMode,
-        /// Where it goes instead.
+        /// The destination of all traffic for unknown hosts.
         pub egress_proxy: Option<Destination>,
     }
 
     /// The port of a listener.
     pub struct SidecarPort {
-        /// 1 to 65535, or 0 for a Unix socket.
+        /// The number of the port, 1 to 65535, or 0 for a Unix socket.
         pub number: u32,
-        /// HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS.
+        /// The protocol: HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS.
         pub protocol: String,
         /// A label for the port.
         pub name: String,
-        /// Deprecated.
+        /// Deprecated and without effect.
         pub target_port: u32,
     }
 }

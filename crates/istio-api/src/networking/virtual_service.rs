@@ -46,17 +46,17 @@ message! {
         pub matches: Vec<HttpMatchRequest>,
         /// The weighted destinations.
         pub route: Vec<HttpRouteDestination>,
-        /// Answer with a redirect instead.
+        /// Answer with a redirect instead of forwarding.
         pub redirect: Option<HttpRedirect>,
-        /// Answer with a fixed response instead.
+        /// Answer with a fixed response instead of forwarding.
         pub direct_response: Option<HttpDirectResponse>,
         /// The VirtualService that holds the rules for this match.
         pub delegate: Option<Delegate>,
         /// Changes of path and authority.
         pub rewrite: Option<HttpRewrite>,
-        /// For the whole request; unset means none.
+        /// How long the whole request may take; unset means no limit.
         pub timeout: Option<Duration>,
-        /// The retry policy; unset means the mesh's default.
+        /// How failed requests are tried again; unset means the mesh's default.
         pub retries: Option<HttpRetry>,
         /// Faults to inject.
         pub fault: Option<HttpFaultInjection>,
@@ -68,7 +68,7 @@ message! {
         #[serde(alias = "mirror_percent")]
         #[schemars(extend("x-alias" = "mirror_percent"))]
         pub mirror_percent: Option<u32>,
-        /// Percents of `mirror`; unset means all.
+        /// The share of requests that `mirror` gets; unset means all.
         pub mirror_percentage: Option<Percent>,
         /// Cross-origin resource sharing.
         pub cors_policy: Option<CorsPolicy>,
@@ -78,27 +78,27 @@ message! {
 
     /// The VirtualService to which a rule delegates.
     pub struct Delegate {
-        /// Its name.
+        /// The name of the other VirtualService.
         pub name: String,
-        /// Its namespace; empty means that of the root.
+        /// The namespace of the other VirtualService; empty means that of this one.
         pub namespace: String,
     }
 
     /// Changes of headers in both directions.
     pub struct Headers {
-        /// Before the request goes to the destination.
+        /// Changes before the request goes to the destination.
         pub request: Option<HeaderOperations>,
-        /// Before the response goes to the caller.
+        /// Changes before the response goes to the caller.
         pub response: Option<HeaderOperations>,
     }
 
     /// Changes of headers in one direction.
     pub struct HeaderOperations {
-        /// Overwritten.
+        /// Headers that are overwritten.
         pub set: BTreeMap<String, String>,
-        /// Appended.
+        /// Headers that a value is appended to.
         pub add: BTreeMap<String, String>,
-        /// Removed.
+        /// Headers that are removed.
         pub remove: Vec<String>,
     }
 
@@ -108,7 +108,7 @@ message! {
         /// Any of these must match.
         #[serde(rename = "match")]
         pub matches: Vec<TlsMatchAttributes>,
-        /// The weighted destinations.
+        /// The destinations and their weights.
         pub route: Vec<RouteDestination>,
     }
 
@@ -117,33 +117,33 @@ message! {
         /// Any of these must match; none match everything.
         #[serde(rename = "match")]
         pub matches: Vec<L4MatchAttributes>,
-        /// The weighted destinations.
+        /// The destinations and their weights.
         pub route: Vec<RouteDestination>,
     }
 
     /// A condition on HTTP requests; all given fields must match.
     pub struct HttpMatchRequest {
-        /// Joined to the route's name.
+        /// A name for the condition, which is joined to the route's name.
         pub name: String,
-        /// The path.
+        /// The path must match.
         pub uri: Option<StringMatch>,
-        /// `:scheme`
+        /// The scheme must match.
         pub scheme: Option<StringMatch>,
-        /// `:method`
+        /// The method must match.
         pub method: Option<StringMatch>,
-        /// `:authority`
+        /// The authority (the Host header) must match.
         pub authority: Option<StringMatch>,
         /// Headers by lower-case name; an empty match asks only for presence.
         pub headers: BTreeMap<String, StringMatch>,
-        /// The port of the listener.
+        /// The port that was called.
         pub port: u32,
         /// Labels of the client workload.
         pub source_labels: BTreeMap<String, String>,
         /// Overrides the VirtualService's gateways.
         pub gateways: Vec<String>,
-        /// Query parameters by name.
+        /// These query parameters must match.
         pub query_params: BTreeMap<String, StringMatch>,
-        /// For exact and prefix matches of `uri`.
+        /// Whether upper and lower case are the same in exact and prefix matches of `uri`.
         pub ignore_uri_case: bool,
         /// Headers that must not match.
         pub without_headers: BTreeMap<String, StringMatch>,
@@ -156,7 +156,7 @@ message! {
     /// A weighted destination of HTTP.
     #[schemars(extend("required" = ["destination"]))]
     pub struct HttpRouteDestination {
-        /// Where to.
+        /// Where requests go.
         pub destination: Option<Destination>,
         /// The share is weight by the sum of weights; 0 everywhere means equal shares of one destination.
         pub weight: i32,
@@ -167,7 +167,7 @@ message! {
     /// A weighted destination of TCP and TLS.
     #[schemars(extend("required" = ["destination"]))]
     pub struct RouteDestination {
-        /// Where to.
+        /// Where connections go.
         pub destination: Option<Destination>,
         /// The share is weight by the sum of weights.
         pub weight: i32,
@@ -177,7 +177,7 @@ message! {
     pub struct L4MatchAttributes {
         /// IP addresses or ranges of the destination.
         pub destination_subnets: Vec<String>,
-        /// The port of the listener.
+        /// The port that was called.
         pub port: u32,
         /// Not used by Istio.
         pub source_subnet: String,
@@ -196,7 +196,7 @@ message! {
         pub sni_hosts: Vec<String>,
         /// IP addresses or ranges of the destination.
         pub destination_subnets: Vec<String>,
-        /// The port of the listener.
+        /// The port that was called.
         pub port: u32,
         /// Labels of the client workload.
         pub source_labels: BTreeMap<String, String>,
@@ -214,7 +214,7 @@ message! {
         pub authority: String,
         /// Replaces the port.
         pub port: Option<u32>,
-        /// Derives the port.
+        /// How the port is derived instead.
         pub derive_port: Option<RedirectPortSelection>,
         /// Replaces the scheme.
         pub scheme: String,
@@ -236,9 +236,9 @@ message! {
 
     /// The body of a fixed answer.
     pub struct HttpBody {
-        /// As text.
+        /// The body as text.
         pub string: Option<String>,
-        /// As binary data.
+        /// The body as binary data, in base64.
         pub bytes: Option<Bytes>,
     }
     oneof content: HttpBodyContent { string => String(str), bytes => Bytes(Bytes) }
@@ -255,7 +255,7 @@ message! {
 
     /// A replacement by expression.
     pub struct RegexRewrite {
-        /// The RE2 expression.
+        /// The RE2 expression that is looked for in the path.
         #[serde(rename = "match")]
         pub matches: String,
         /// The replacement, with `\1` for groups.
@@ -264,11 +264,11 @@ message! {
 
     /// A condition on a text.
     pub struct StringMatch {
-        /// The whole text.
+        /// The text must be this.
         pub exact: Option<String>,
-        /// The beginning.
+        /// The text must begin so.
         pub prefix: Option<String>,
-        /// An RE2 expression for the whole text.
+        /// The whole text must match this RE2 expression.
         pub regex: Option<String>,
     }
     oneof matcher: StringMatcher { exact => Exact(str), prefix => Prefix(str), regex => Regex(str) }
@@ -277,15 +277,15 @@ message! {
     pub struct HttpRetry {
         /// How often to retry; 0 turns retries off.
         pub attempts: i32,
-        /// For each attempt, the first included; unset means the timeout of the route.
+        /// How long each attempt may take, the first included; unset means the timeout of the route.
         pub per_try_timeout: Option<Duration>,
-        /// Envoy's conditions and status codes, separated by commas.
+        /// Which failures are tried again: Envoy's conditions and status codes, separated by commas.
         pub retry_on: String,
         /// Whether to retry in other localities.
         pub retry_remote_localities: Option<bool>,
         /// Whether to avoid the hosts that were tried; unset means yes.
         pub retry_ignore_previous_hosts: Option<bool>,
-        /// The base interval between attempts.
+        /// The shortest time between attempts, which grows with each.
         pub backoff: Option<Duration>,
     }
 
@@ -295,15 +295,15 @@ message! {
         pub allow_origin: Vec<String>,
         /// Which origins are allowed.
         pub allow_origins: Vec<StringMatch>,
-        /// `Access-Control-Allow-Methods`
+        /// The methods that other origins may use (`Access-Control-Allow-Methods`).
         pub allow_methods: Vec<String>,
-        /// `Access-Control-Allow-Headers`
+        /// The headers that other origins may send (`Access-Control-Allow-Headers`).
         pub allow_headers: Vec<String>,
-        /// `Access-Control-Expose-Headers`
+        /// The headers that other origins may read (`Access-Control-Expose-Headers`).
         pub expose_headers: Vec<String>,
-        /// `Access-Control-Max-Age`
+        /// How long the answer to a preflight request may be kept (`Access-Control-Max-Age`).
         pub max_age: Option<Duration>,
-        /// `Access-Control-Allow-Credentials`
+        /// Whether other origins may send cookies (`Access-Control-Allow-Credentials`).
         pub allow_credentials: Option<bool>,
         /// What happens to preflight requests of other origins.
         pub unmatched_preflights: UnmatchedPreflights,
@@ -313,15 +313,15 @@ message! {
     pub struct HttpFaultInjection {
         /// Delays before forwarding.
         pub delay: Option<Delay>,
-        /// Answers in place of the destination.
+        /// Errors in place of an answer of the destination.
         pub abort: Option<Abort>,
     }
 
     /// A delay for a share of the requests.
     pub struct Delay {
-        /// Deprecated: whole percents.
+        /// Deprecated: whole percents of the requests.
         pub percent: i32,
-        /// How long.
+        /// How long requests are delayed.
         pub fixed_delay: Option<Duration>,
         /// Not supported by Istio.
         pub exponential_delay: Option<Duration>,
@@ -332,13 +332,13 @@ message! {
 
     /// An error for a share of the requests.
     pub struct Abort {
-        /// A status code of HTTP.
+        /// The status code of HTTP that is answered.
         pub http_status: Option<i32>,
-        /// A status of gRPC by name.
+        /// The status of gRPC that is answered, by name.
         pub grpc_status: Option<String>,
         /// Not supported by Istio.
         pub http2_error: Option<String>,
-        /// The share of requests.
+        /// The share of requests that are answered so.
         pub percentage: Option<Percent>,
     }
     oneof error_type: AbortError { http_status => HttpStatus(i32), grpc_status => GrpcStatus(str), http2_error => Http2Error(str) }
@@ -346,15 +346,15 @@ message! {
     /// A destination of copies.
     #[schemars(extend("required" = ["destination"]))]
     pub struct HttpMirrorPolicy {
-        /// Where to.
+        /// Where copies go.
         pub destination: Option<Destination>,
-        /// The share of requests; unset means all.
+        /// The share of requests that are copied; unset means all.
         pub percentage: Option<Percent>,
     }
 
     /// A share in percents.
     pub struct Percent {
-        /// 0.0 to 100.0.
+        /// Percents from 0.0 to 100.0.
         pub value: f64,
     }
 }

@@ -15,13 +15,13 @@ message! {
         /// Ports by the name of the service's port.
         #[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = rules::port_names(), "x-each" = json!({ "x-kubernetes-validations": rules::port() })))]
         pub ports: BTreeMap<String, u32>,
-        /// The labels of the workload.
+        /// The labels of the workload, by which a ServiceEntry selects it.
         #[schemars(extend("maxProperties" = 256))]
         pub labels: BTreeMap<String, String>,
         /// The network it is reached in.
         #[schemars(extend("maxLength" = 2048))]
         pub network: String,
-        /// `region/zone/subzone`
+        /// Where the workload runs: `region/zone/subzone`.
         #[schemars(extend("maxLength" = 2048))]
         pub locality: String,
         /// Its share in load balancing; 0 means 1.

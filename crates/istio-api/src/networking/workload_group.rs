@@ -12,7 +12,7 @@ message! {
     pub struct WorkloadGroup {
         /// What is copied into the metadata of entries.
         pub metadata: Option<ObjectMeta>,
-        /// What is copied into their `spec`; without an address.
+        /// What is copied into the `spec` of entries; without an address.
         #[schemars(extend("x-kubernetes-validations" = rules::workload_template()))]
         pub template: Option<WorkloadEntry>,
         /// How the agent on the machine probes the workload.
@@ -21,23 +21,23 @@ message! {
 
     /// Labels and annotations of entries.
     pub struct ObjectMeta {
-        /// The labels.
+        /// Labels that entries get.
         #[schemars(extend("maxProperties" = 256))]
         pub labels: BTreeMap<String, String>,
-        /// The annotations.
+        /// Annotations that entries get.
         #[schemars(extend("maxProperties" = 256))]
         pub annotations: BTreeMap<String, String>,
     }
 
     /// How a workload is probed, with the meaning and defaults of a Pod's probe.
     pub struct ReadinessProbe {
-        /// Before the first probe.
+        /// Seconds before the first probe.
         #[schemars(extend("minimum" = 0))]
         pub initial_delay_seconds: i32,
-        /// 0 means 1.
+        /// Seconds that a probe may take; 0 means 1.
         #[schemars(extend("minimum" = 0))]
         pub timeout_seconds: i32,
-        /// 0 means 10.
+        /// Seconds between probes; 0 means 10.
         #[schemars(extend("minimum" = 0))]
         pub period_seconds: i32,
         /// Successes in a row until healthy; 0 means 1.
@@ -46,13 +46,13 @@ message! {
         /// Failures in a row until unhealthy; 0 means 3.
         #[schemars(extend("minimum" = 0))]
         pub failure_threshold: i32,
-        /// By a request.
+        /// Probe by a request.
         pub http_get: Option<HttpHealthCheckConfig>,
-        /// By a connection.
+        /// Probe by a connection.
         pub tcp_socket: Option<TcpHealthCheckConfig>,
-        /// By a command.
+        /// Probe by a command.
         pub exec: Option<ExecHealthCheckConfig>,
-        /// By gRPC's health protocol.
+        /// Probe by gRPC's health protocol.
         pub grpc: Option<GrpcHealthCheckConfig>,
     }
     oneof method: HealthCheckMethod {
@@ -67,10 +67,10 @@ message! {
     pub struct HttpHealthCheckConfig {
         /// The path; empty means `/`.
         pub path: String,
-        /// The port.
+        /// The port that is asked.
         #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port: u32,
-        /// The host; empty means the workload's address.
+        /// The host that is asked; empty means the workload's address.
         pub host: String,
         /// `http` (also if empty) or `https`.
         #[schemars(extend("x-kubernetes-validations" = cel(&[("self in ['', 'HTTP', 'HTTPS']", "must be HTTP or HTTPS", "")])))]
@@ -81,7 +81,7 @@ message! {
 
     /// A probe by gRPC's health protocol.
     pub struct GrpcHealthCheckConfig {
-        /// The port.
+        /// The port that is asked.
         #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port: u32,
         /// The service to ask for.
@@ -90,19 +90,19 @@ message! {
 
     /// A header of a probe.
     pub struct HttpHeader {
-        /// Its name.
+        /// The name of the header.
         #[schemars(extend("pattern" = "^[-_A-Za-z0-9]+$"))]
         pub name: String,
-        /// Its value.
+        /// The value of the header.
         pub value: String,
     }
 
     /// A probe by a connection.
     #[schemars(extend("required" = ["port"]))]
     pub struct TcpHealthCheckConfig {
-        /// The host; empty means localhost.
+        /// The host that is connected to; empty means localhost.
         pub host: String,
-        /// The port.
+        /// The port that is connected to.
         #[schemars(extend("x-kubernetes-validations" = rules::port()))]
         pub port: u32,
     }

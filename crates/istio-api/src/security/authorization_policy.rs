@@ -19,10 +19,10 @@ message! {
         /// The resources it attaches to instead.
         #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
-        /// Any of these must match; none match nothing.
+        /// A request matches the policy if any of these match it; without rules, none does.
         #[schemars(extend("maxItems" = 512))]
         pub rules: Vec<Rule>,
-        /// What happens to what matches.
+        /// What happens to requests that match.
         pub action: Action,
         /// Who decides, for action CUSTOM.
         pub provider: Option<ExtensionProvider>,
@@ -30,30 +30,30 @@ message! {
 
     /// An extension provider of the mesh.
     pub struct ExtensionProvider {
-        /// Its name in MeshConfig.
+        /// The name of the provider in MeshConfig.
         pub name: String,
     }
 
     /// A rule; all given parts must match.
     pub struct Rule {
-        /// Any of these sources; none mean all.
+        /// Who sends: any of these; none mean all.
         #[schemars(extend("maxItems" = 512))]
         pub from: Vec<From>,
-        /// Any of these operations; none mean all.
+        /// What is asked for: any of these; none mean everything.
         pub to: Vec<To>,
-        /// All of these conditions.
+        /// Further conditions, of which all must hold.
         pub when: Vec<Condition>,
     }
 
     /// A source of requests.
     pub struct From {
-        /// The source.
+        /// Who sends.
         pub source: Option<Source>,
     }
 
     /// An operation.
     pub struct To {
-        /// The operation.
+        /// What is asked for.
         pub operation: Option<Operation>,
     }
 
@@ -62,64 +62,64 @@ message! {
     pub struct Source {
         /// Identities of the peer, `cluster.local/ns/default/sa/name`.
         pub principals: Vec<String>,
-        /// None of these.
+        /// Identities of the peer; the request matches if it has none of these.
         pub not_principals: Vec<String>,
         /// Issuer and subject of the token, `issuer/subject`.
         pub request_principals: Vec<String>,
-        /// None of these.
+        /// Issuers and subjects of the token; the request matches if it has none of these.
         pub not_request_principals: Vec<String>,
         /// Namespaces of the peer.
         pub namespaces: Vec<String>,
-        /// None of these.
+        /// Namespaces of the peer; the request matches if it has none of these.
         pub not_namespaces: Vec<String>,
         /// Service accounts of the peer, `namespace/name` or a name of the own namespace.
         #[schemars(extend("maxItems" = 16, "x-each" = json!({ "maxLength": 320 })))]
         pub service_accounts: Vec<String>,
-        /// None of these.
+        /// Service accounts of the peer; the request matches if it has none of these.
         #[schemars(extend("maxItems" = 16, "x-each" = json!({ "maxLength": 320 })))]
         pub not_service_accounts: Vec<String>,
         /// Addresses or ranges of the peer.
         pub ip_blocks: Vec<String>,
-        /// None of these.
+        /// Addresses or ranges of the peer; the request matches if it has none of these.
         pub not_ip_blocks: Vec<String>,
         /// Addresses or ranges of the client, as proxies on the way tell.
         pub remote_ip_blocks: Vec<String>,
-        /// None of these.
+        /// Addresses or ranges of the client; the request matches if it has none of these.
         pub not_remote_ip_blocks: Vec<String>,
         /// Trust domains of the peer.
         pub trust_domains: Vec<String>,
-        /// None of these.
+        /// Trust domains of the peer; the request matches if it has none of these.
         pub not_trust_domains: Vec<String>,
     }
 
     /// What is asked for; all given fields must match, each by any of its values.
     pub struct Operation {
-        /// Authorities, without regard to case.
+        /// The host that is called, without regard to case.
         pub hosts: Vec<String>,
-        /// None of these.
+        /// Hosts; the request matches if it has none of these.
         pub not_hosts: Vec<String>,
-        /// Ports of the workload.
+        /// The port of the workload.
         pub ports: Vec<String>,
-        /// None of these.
+        /// Ports of the workload; the request matches if it has none of these.
         pub not_ports: Vec<String>,
-        /// Methods.
+        /// The method of HTTP.
         pub methods: Vec<String>,
-        /// None of these.
+        /// Methods of HTTP; the request matches if it has none of these.
         pub not_methods: Vec<String>,
-        /// Paths, also with `{*}` and `{**}`.
+        /// The path, also with `{*}` for one segment and `{**}` for any number of them.
         pub paths: Vec<String>,
-        /// None of these.
+        /// Paths; the request matches if it has none of these.
         pub not_paths: Vec<String>,
     }
 
     /// A condition on an attribute.
     #[schemars(extend("required" = ["key"]))]
     pub struct Condition {
-        /// The attribute, `request.headers[x]`.
+        /// The attribute that is asked about, such as `request.headers[x-version]`.
         pub key: String,
-        /// Any of these.
+        /// The attribute must have any of these values.
         pub values: Vec<String>,
-        /// None of these.
+        /// The attribute must have none of these values.
         pub not_values: Vec<String>,
     }
 }

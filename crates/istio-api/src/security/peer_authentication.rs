@@ -14,9 +14,9 @@ message! {
     pub struct PeerAuthentication {
         /// The workloads; unset means all of the namespace (of the mesh in the root namespace).
         pub selector: Option<WorkloadSelector>,
-        /// For all ports.
+        /// The mode for all ports.
         pub mtls: Option<MutualTls>,
-        /// By the port of the workload; only with a selector.
+        /// The mode by the port of the workload; only with a selector.
         #[schemars(extend("minProperties" = 1))]
         #[schemars(extend("x-kubernetes-validations" = rules::port_keys()))]
         pub port_level_mtls: BTreeMap<u32, MutualTls>,
@@ -24,7 +24,7 @@ message! {
 
     /// Mutual TLS.
     pub struct MutualTls {
-        /// Whether it is asked for.
+        /// Whether mutual TLS is asked for.
         pub mode: MutualTlsMode,
     }
 }

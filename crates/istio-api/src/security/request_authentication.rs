@@ -20,7 +20,7 @@ message! {
         /// The resources it attaches to instead.
         #[schemars(extend("maxItems" = 16))]
         pub target_refs: Vec<PolicyTargetReference>,
-        /// The issuers.
+        /// The issuers whose tokens are valid.
         #[schemars(extend("maxItems" = 4096))]
         pub jwt_rules: Vec<JwtRule>,
     }
@@ -28,7 +28,7 @@ message! {
     /// An issuer and where its tokens stand.
     #[schemars(extend("x-kubernetes-validations" = rules::one_key_source()))]
     pub struct JwtRule {
-        /// The `iss` claim.
+        /// Who issues the tokens (the `iss` claim).
         #[schemars(extend("minLength" = 1))]
         pub issuer: String,
         /// The `aud` claims that are accepted; empty means any.
@@ -38,7 +38,7 @@ message! {
         #[serde(alias = "jwks_uri")]
         #[schemars(extend("x-alias" = "jwks_uri", "minLength" = 1, "maxLength" = 2048, "x-kubernetes-validations" = rules::http_url()))]
         pub jwks_uri: String,
-        /// The keys themselves.
+        /// The keys themselves, as a JSON web key set.
         pub jwks: String,
         /// Headers with the token; nowhere at all means `Authorization: Bearer` and the parameter `access_token`.
         pub from_headers: Vec<JwtHeader>,
@@ -66,7 +66,7 @@ message! {
     /// A header with a token.
     #[schemars(extend("required" = ["name"]))]
     pub struct JwtHeader {
-        /// Its name.
+        /// The name of the header.
         #[schemars(extend("minLength" = 1))]
         pub name: String,
         /// What stands before the token, with the space.
@@ -76,10 +76,10 @@ message! {
     /// A header that receives a claim.
     #[schemars(extend("required" = ["header", "claim"]))]
     pub struct ClaimToHeader {
-        /// The header.
+        /// The name of the header.
         #[schemars(extend("minLength" = 1, "pattern" = "^[-_A-Za-z0-9]+$"))]
         pub header: String,
-        /// The claim, nested with dots.
+        /// The name of the claim; parts of nested claims are separated by dots.
         #[schemars(extend("minLength" = 1))]
         pub claim: String,
     }
