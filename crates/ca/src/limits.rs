@@ -29,7 +29,7 @@ impl Default for PeerLimits {
         Self {
             connections: 2_000,
             requests_per_second: 200.0,
-            burst: 10_000.0,
+            burst: 50_000.0,
             request_bytes: 64 << 10,
             handshake: Duration::from_secs(5),
             request: Duration::from_secs(10),
