@@ -51,9 +51,12 @@ pub struct Discovery {
     /// HTTP address for readiness and debug pages
     #[arg(long, default_value = ":8080")]
     pub http_addr: String,
-    /// HTTPS address for injection and validation webhooks (not served yet)
+    /// HTTPS address for webhooks: validation
     #[arg(long, default_value = ":15017")]
     pub https_addr: String,
+    /// What the API server does with objects while it cannot ask us: Fail (refuse them) or Ignore
+    #[arg(long, default_value = "Fail", env = "VALIDATION_FAILURE_POLICY")]
+    pub validation_failure_policy: webhook::FailurePolicy,
     /// TLS gRPC address for proxies: configuration and certificates
     #[arg(long = "secureGRPCAddr", default_value = ":15012")]
     pub secure_grpc_addr: String,

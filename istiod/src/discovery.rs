@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use xds::ProxyId;
 use xds_api::envoy::config::core::v3::Node;
 use xds_wire::{ResourceName, ResourceType, Version};
@@ -26,6 +26,8 @@ pub struct Front {
     proxies: mpsc::UnboundedSender<ProxyEvent>,
     next: AtomicU64,
     rejections: Mutex<Rejections>,
+    /// Told whenever a refusal comes or goes.
+    rejections_changed: watch::Sender<()>,
     /// A proxy may only be what its certificate or token says.
     check_identities: bool,
 }
@@ -34,12 +36,17 @@ impl Front {
     /// The front of the pipeline that reads `proxies`. With `check_identities` an authenticated proxy may only be of its
     /// own namespace and service account.
     pub fn new(proxies: mpsc::UnboundedSender<ProxyEvent>, check_identities: bool) -> Self {
-        Self { proxies, next: AtomicU64::new(0), rejections: Mutex::default(), check_identities }
+        Self { proxies, next: AtomicU64::new(0), rejections: Mutex::default(), rejections_changed: watch::Sender::new(()), check_identities }
     }
 
     /// What proxies refuse at present.
     pub fn rejections(&self) -> Rejections {
         self.lock().clone()
+    }
+
+    /// Changes whenever [`Front::rejections`] does.
+    pub fn follow_rejections(&self) -> watch::Receiver<()> {
+        self.rejections_changed.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Rejections> {
@@ -102,6 +109,7 @@ impl Discovery for Front {
             drop(self.proxies.send(ProxyEvent::Refused(rejection.proxy.clone(), rejection.kind, guilty)));
         }
         self.lock().insert((rejection.proxy.clone(), rejection.kind), rejection);
+        self.rejections_changed.send_replace(());
     }
 
     fn accepted(&self, kind: ResourceType, version: Version) {
@@ -109,6 +117,8 @@ impl Discovery for Front {
     }
 
     fn recovered(&self, proxy: &str, kind: ResourceType) {
-        self.lock().remove(&(Arc::from(proxy), kind));
+        if self.lock().remove(&(Arc::from(proxy), kind)).is_some() {
+            self.rejections_changed.send_replace(());
+        }
     }
 }

@@ -5,11 +5,13 @@
 //! Read first: `serve.rs`, which joins the ends on one page; then `pipeline.rs`.
 
 mod arguments;
+mod cluster;
 mod discovery;
 mod identity;
 mod pipeline;
 mod serve;
 mod sources;
+mod status;
 mod web;
 
 use arguments::{Arguments, Command};

@@ -2,6 +2,7 @@
 
 use crate::{
     arguments::Discovery,
+    cluster,
     discovery::Front,
     identity::{self, Places},
     pipeline::{Pipeline, Published},
@@ -50,6 +51,13 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     })?;
 
     let front = Arc::new(Front::new(proxies, arguments.identity.xds_identity_check));
+    let office = match &started.kubernetes {
+        Some(client) => Some(cluster::write_status(&arguments, client, readable.clone(), front.clone(), metrics.registry())?),
+        None => None,
+    };
+    if let (Some(identity), Some(listener)) = (&identity, listen(&arguments.https_addr).await?) {
+        cluster::admit(&arguments, started.kubernetes.as_ref(), listener, identity, metrics.registry())?;
+    }
     let rotation = identity.as_ref().map(|identity| identity.rotation.clone());
     let window = web::Window { readable, front: front.clone(), connections: connections.clone(), metrics: metrics.clone(), rotation };
     for address in [&arguments.http_addr, &arguments.monitoring_addr] {
@@ -79,6 +87,9 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
         () = served => {}
         // A process that goes on answering but follows nothing any more is worse than none.
         _ = pipeline_ended => anyhow::bail!("the pipeline has stopped; the process ends, so that it can be started again"),
+    }
+    if let Some(office) = office {
+        office.leave().await;
     }
     // Kept until here: the pipeline ends when the last sender of events is gone.
     drop(events);

@@ -35,7 +35,7 @@ fn service(name: &str) -> ObjectRef {
 
 /// A replica: it takes part in the election and writes while it leads.
 struct Replica {
-    desired: watch::Sender<Arc<DesiredStatuses>>,
+    desired: watch::Sender<Option<Arc<DesiredStatuses>>>,
     leads: watch::Receiver<bool>,
     registry: prometheus::Registry,
     end: Option<oneshot::Sender<()>>,
@@ -44,7 +44,7 @@ struct Replica {
 
 impl Replica {
     fn start(client: &Client, identity: &str, first: &Arc<DesiredStatuses>) -> Result<Self> {
-        let (desired, desired_in) = watch::channel(first.clone());
+        let (desired, desired_in) = watch::channel(Some(first.clone()));
         let (leads_out, leads) = watch::channel(false);
         let registry = prometheus::Registry::new();
         let (end, ending) = oneshot::channel::<()>();
@@ -132,7 +132,7 @@ async fn one_leader_writes_what_has_changed() -> Result<()> {
     let storm = Instant::now();
     for round in 0..100 {
         wanted.insert(service("s0"), Arc::new(refused(Some(1), &format!("round {round}"))));
-        first.desired.send_replace(Arc::new(wanted.clone()));
+        first.desired.send_replace(Some(Arc::new(wanted.clone())));
         sleep(Duration::from_millis(10)).await;
     }
     let lasted = storm.elapsed();
@@ -153,7 +153,7 @@ async fn one_leader_writes_what_has_changed() -> Result<()> {
     let address = DesiredAddress { value: "240.240.0.1".into(), host: "h2.example.com".into() };
     wanted.insert(service("s2"), Arc::new(DesiredStatus { addresses: vec![address], ..accepted(1) }));
     wanted.insert(service("nowhere"), Arc::new(accepted(1)));
-    first.desired.send_replace(Arc::new(wanted.clone()));
+    first.desired.send_replace(Some(Arc::new(wanted.clone())));
     wait_for(&server, "addresses", |all| named(all, "s2").is_some_and(|s2| s2["status"]["addresses"][0]["value"] == "240.240.0.1")).await?;
     wait_for(&server, "the foreign condition", |all| named(all, "s1").is_some_and(|s1| condition(s1, "Other").is_some())).await?;
 
@@ -162,9 +162,9 @@ async fn one_leader_writes_what_has_changed() -> Result<()> {
     let took = second.wait_until_leading().await?;
     ensure!(took < Duration::from_secs(12), "{took:?}");
     let before = versions(&all(&server)?);
-    second.desired.send_replace(Arc::new(wanted.clone()));
+    second.desired.send_replace(Some(Arc::new(wanted.clone())));
     wanted.insert(service("s0"), Arc::new(accepted(1)));
-    second.desired.send_replace(Arc::new(wanted.clone()));
+    second.desired.send_replace(Some(Arc::new(wanted.clone())));
     wait_for(&server, "healed", |all| {
         named(all, "s0").and_then(|s0| condition(s0, "Accepted")).is_some_and(|found| found["status"] == "True")
     })

@@ -47,6 +47,17 @@ impl FailurePolicy {
     }
 }
 
+impl std::str::FromStr for FailurePolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Fail, Self::Ignore]
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is neither Fail nor Ignore"))
+    }
+}
+
 /// Keeps the configurations of our revision up.
 pub struct Upkeep {
     /// The cluster.

@@ -112,7 +112,7 @@ fn body(kind: Kind, object: &ObjectRef, after: &Current, others: Vec<Value>, wit
             .map(|message| json!({ "type": { "code": message.code, "name": message.name }, "level": message.level }));
         status.insert("validationMessages".into(), messages.collect());
     }
-    if !after.says.addresses.is_empty() {
+    if with_the_rest && !after.says.addresses.is_empty() {
         let addresses = after.says.addresses.iter().map(|address| json!({ "value": address.value, "host": address.host }));
         status.insert("addresses".into(), addresses.collect());
     }

@@ -25,10 +25,10 @@ const AT_ONCE: usize = 8;
 /// Between the starts of two writes: 500 a second at most.
 const SPACING: Duration = Duration::from_millis(2);
 
-/// Writes what is wanted whenever `leads`, until nobody says any more what is wanted.
+/// Writes what is wanted whenever `leads`, until nobody says any more what is wanted. `None` means that it is not known yet.
 pub async fn run(
     client: Client,
-    mut desired: watch::Receiver<Arc<DesiredStatuses>>,
+    mut desired: watch::Receiver<Option<Arc<DesiredStatuses>>>,
     mut leads: watch::Receiver<bool>,
     metrics: StatusMetrics,
 ) {
@@ -85,8 +85,8 @@ impl Writer {
     }
 
     /// Returns when nobody says any more what is wanted.
-    async fn write(&mut self, desired: &mut watch::Receiver<Arc<DesiredStatuses>>) {
-        let mut wanted = desired.borrow_and_update().clone();
+    async fn write(&mut self, desired: &mut watch::Receiver<Option<Arc<DesiredStatuses>>>) {
+        let Ok(mut wanted) = desired.wait_for(Option::is_some).await.map(|wanted| wanted.clone().unwrap_or_default()) else { return };
         self.look_around(&wanted).await;
         self.compare(&wanted);
         loop {
@@ -96,8 +96,10 @@ impl Writer {
                     if changed.is_err() {
                         return;
                     }
-                    wanted = desired.borrow_and_update().clone();
-                    self.compare(&wanted);
+                    if let Some(changed) = desired.borrow_and_update().clone() {
+                        wanted = changed;
+                        self.compare(&wanted);
+                    }
                 }
                 Some(done) = self.writes.join_next() => {
                     if let Ok((object, outcome)) = done {
