@@ -2,7 +2,7 @@
 
 use crate::{
     connection::{Action, Connection, Observation},
-    nack::at_fault,
+    nack::{at_fault, origins_of},
     type_state::{InFlight, TypeState},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -82,7 +82,7 @@ impl TypeState {
         let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
         let message = error.message.get(..end).unwrap_or_default();
         self.error = Some(Arc::from(message));
-        let origins: BTreeSet<_> = guilty.iter().flat_map(|resource| resource.origins().cloned()).collect();
+        let origins: BTreeSet<_> = guilty.iter().flat_map(|resource| origins_of(resource, &error.message)).cloned().collect();
         actions.push(Action::Rejected {
             kind,
             resources: guilty.iter().map(|resource| (resource.name.clone(), resource.version)).collect(),

@@ -1,7 +1,8 @@
 //! A refusal: which resources a proxy's message is about.
 
+use base::ObjectRef;
 use std::sync::Arc;
-use xds_wire::Encoded;
+use xds_wire::{Encoded, Part};
 
 /// A resource of a response that is not acknowledged yet.
 #[derive(Clone, Debug)]
@@ -19,6 +20,17 @@ pub(crate) fn at_fault(carried: &[Carried], message: &str) -> Vec<Arc<Encoded>> 
         return named;
     }
     carried.iter().filter(|c| c.fresh).map(|c| c.resource.clone()).collect()
+}
+
+/// The objects behind a resource; of one that consists of many parts, those behind the parts that hold a name out of the
+/// message, if any does.
+pub(crate) fn origins_of<'a>(resource: &'a Encoded, message: &str) -> Vec<&'a ObjectRef> {
+    let ends = |c: char| !is_of_name(c) || c == ':';
+    let words = message.split(|c: char| c.is_whitespace() || c == '\'' || c == '"').map(|word| word.trim_matches(ends).trim_end_matches('.'));
+    let words: Vec<&str> = words.filter(|word| word.contains(['.', '|']) && **word != *resource.name).collect();
+    let holds = |part: &&Arc<Part>| words.iter().any(|word| part.bytes.windows(word.len()).any(|window| window == word.as_bytes()));
+    let guilty: Vec<_> = resource.parts().iter().filter(holds).collect();
+    if guilty.is_empty() { resource.origins().collect() } else { guilty.into_iter().flat_map(|part| part.origins.iter()).collect() }
 }
 
 /// Whether `name` stands in `message` by itself and not as a part of a longer name (`80` is not in `:8080`).
@@ -59,6 +71,16 @@ mod tests {
 
     fn found(all: &[Carried], message: &str) -> Vec<String> {
         at_fault(all, message).iter().map(|r| r.name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_objects_behind_the_part_that_is_named() {
+        let part = |host: &str| Arc::new(Part::new(host.to_string().into(), Arc::from([ObjectRef::new("VirtualService", "shop", host)])));
+        let routes = Encoded::assembled(ResourceType::Route, "80".into(), (b"", vec![part("a.test"), part("b.test")], b""));
+        let names = |message: &str| origins_of(&routes, message).into_iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text = "Only unique values for domains are permitted. Duplicate entry of domain a.test in route 80";
+        assert_eq!(names(text), ["VirtualService shop/a.test"]);
+        assert_eq!(names("no name in here").len(), 2);
     }
 
     #[test]

@@ -124,6 +124,45 @@ impl<K: Ord + Clone> Changed<K> {
 mod tests {
     use super::*;
 
+    /// Sums over the rows that each result names, kept from turn to turn: the same as made anew, in every one of many turns.
+    #[test]
+    fn what_was_not_touched_is_as_if_made_anew() {
+        let mut seed = 42_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let sum = |table: &Table<u64, u64>, key: u64, reads: &Reads| -> u64 {
+            let read = |row: u64| {
+                reads.record(&row);
+                table.get(&mut Cx::default(), &row).map_or(0, |value| **value)
+            };
+            // Which rows are read depends on what stands in the first.
+            read(key) + (1..=read(key) % 3).map(|step| read((key + step) % 20)).sum::<u64>()
+        };
+        let mut table = Table::default();
+        let mut kept: Vec<Option<(u64, Box<[Cell]>)>> = vec![None; 20];
+        let mut made = 0;
+        for _ in 0..1000 {
+            let before = table.clone();
+            for _ in 0..random(3) {
+                let value = (random(4) != 0).then(|| random(5));
+                table.set(random(20), value);
+            }
+            let mut touched = Touched::default();
+            before.changes(&table).for_each(|key| touched.insert(key));
+            for (key, row) in (0..).zip(&mut kept) {
+                if row.as_ref().is_none_or(|(_, reads)| touched.reaches(reads)) {
+                    let reads = Reads::default();
+                    *row = Some((sum(&table, key, &reads), reads.take()));
+                    made += 1;
+                }
+                assert_eq!(row.as_ref().map(|(value, _)| *value), Some(sum(&table, key, &Reads::default())));
+            }
+        }
+        assert!(made < 20 * 1000 / 4, "{made} were made of 20,000");
+    }
+
     #[test]
     fn equal_values_are_no_change_and_clones_are_snapshots() {
         let mut table = Table::default();
