@@ -51,7 +51,7 @@ fn rule(random: &mut Random) -> String {
         if entries.is_empty() {
             return;
         }
-        let _ = write!(out, "{}{name}:\n", if first { "" } else { "    " });
+        let _ = writeln!(out, "{}{name}:", if first { "" } else { "    " });
         first = false;
         for entry in entries {
             let _ = writeln!(out, "    - {entry}");
