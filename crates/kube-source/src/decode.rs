@@ -1,10 +1,13 @@
 //! The JSON of one object, to the typed object and what is wrong with it: the same as the file source would say.
 
-use base::{Diagnostic, Level, Namespace, ObjectRef};
+use base::{Diagnostic, Labels, Level, Namespace, ObjectRef};
 use istio_api::{AnyObject, Kind, Metadata, Object, Resource};
 use serde::Deserialize;
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 /// An object is this within its kind.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -96,6 +99,45 @@ fn named(metadata: &Metadata) -> Name {
     Name { namespace: metadata.namespace.clone(), name: metadata.name.clone() }
 }
 
+/// Keeps equal labels once: the pods of a Deployment carry the same ones.
+#[derive(Default)]
+pub struct SharedLabels {
+    known: HashSet<Labels>,
+    /// How many there were when those that nobody uses any more were last thrown out.
+    swept: usize,
+}
+
+impl SharedLabels {
+    /// The object with labels that are shared.
+    pub fn share(&mut self, object: &mut AnyObject) {
+        macro_rules! share {
+            ($( $kind:ident { $($rest:tt)* } )+) => {
+                match object {
+                    $( AnyObject::$kind(object) => {
+                        // Nobody else has it yet.
+                        if let Some(object) = Arc::get_mut(object) {
+                            object.metadata.labels = self.shared(std::mem::take(&mut object.metadata.labels));
+                        }
+                    } )+
+                }
+            };
+        }
+        istio_api::for_each_kind!(share);
+    }
+
+    fn shared(&mut self, labels: Labels) -> Labels {
+        if let Some(known) = self.known.get(&labels) {
+            return known.clone();
+        }
+        if self.known.len() > 2 * self.swept + 64 {
+            self.known.retain(|labels| Arc::strong_count(&labels.0) > 1);
+            self.swept = self.known.len();
+        }
+        self.known.insert(labels.clone());
+        labels
+    }
+}
+
 /// Without what changes although nothing that is read changes, and what only repeats the object.
 fn slimmed(object: AnyObject) -> AnyObject {
     macro_rules! slim {
@@ -110,5 +152,10 @@ fn without_weight<T: Resource>(object: Arc<Object<T>>) -> Object<T> {
     let mut object = Arc::unwrap_or_clone(object);
     object.metadata.resource_version = String::new();
     object.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    // Of these there are thousands.
+    if matches!(T::KIND, Kind::Pod | Kind::EndpointSlice | Kind::Service | Kind::Node) {
+        object.metadata.uid = String::new();
+        object.metadata.annotations.retain(|key, _| key.contains("istio.io/") && key != "sidecar.istio.io/status");
+    }
     object
 }

@@ -4,7 +4,7 @@
 //! an EndpointSlice passes while ten thousand Pods are being listed.
 
 use crate::{
-    decode::{Decoded, Name, decode, name_of},
+    decode::{Decoded, Name, SharedLabels, decode, name_of},
     metrics::{Happened, Metrics},
     scope::{Namespaces, Scope},
     secrets::Wanted,
@@ -52,6 +52,7 @@ pub struct Objects {
     kept: BTreeMap<Name, Kept>,
     /// The objects of a list that is not complete.
     listing: Option<BTreeMap<Name, Kept>>,
+    labels: SharedLabels,
     /// Events that are still to be sent.
     events: Vec<Event>,
     listed: bool,
@@ -63,7 +64,7 @@ pub type Pending = Vec<mpsc::Sender<()>>;
 impl Objects {
     /// No objects yet.
     pub fn new(kind: Kind, shared: Shared) -> Self {
-        Self { kind, shared, kept: BTreeMap::new(), listing: None, events: Vec::new(), listed: false }
+        Self { kind, shared, kept: BTreeMap::new(), listing: None, labels: SharedLabels::default(), events: Vec::new(), listed: false }
     }
 
     /// Sends events until nobody listens or the notices end; `pending` is let go when the first list has been sent. When
@@ -133,7 +134,7 @@ impl Objects {
     }
 
     /// Decodes an object. One with an error leaves its former good version in force.
-    fn read(&self, text: &Bytes) -> Option<(Name, Kept)> {
+    fn read(&mut self, text: &Bytes) -> Option<(Name, Kept)> {
         let Some(Decoded { name, object, diagnostics }) = decode(self.kind, text) else {
             tracing::warn!(kind = %self.kind, "skipped: an object without a name");
             return None;
@@ -142,7 +143,10 @@ impl Objects {
         let object = match object {
             // The same once more: the former is shared with the store already.
             Some(object) if former == Some(&object) => former.cloned(),
-            Some(object) => Some(object),
+            Some(mut object) => {
+                self.labels.share(&mut object);
+                Some(object)
+            }
             None => former.cloned(),
         };
         Some((name, Kept { object, sent: false, diagnostics }))
