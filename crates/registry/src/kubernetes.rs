@@ -111,7 +111,8 @@ pub fn endpoints(store: &Store, service: &Service, cluster: &ClusterId, slice: &
     for endpoint in &slice.spec.endpoints {
         let Some(health) = health(service, &endpoint.conditions) else { continue };
         let workload = Arc::new(workload_of(store, cluster, slice, endpoint));
-        let Some(address) = endpoint.addresses.first().map(|text| Address::parse(text)) else { continue };
+        // A name here would make Envoy refuse the endpoints of the service.
+        let Some(address) = endpoint.addresses.first().and_then(|text| text.parse().ok()).map(Address::Ip) else { continue };
         for port in &slice.spec.ports {
             let Some(number) = port.port.and_then(|port| PortNumber::try_from(port).ok()) else { continue };
             out.push(Endpoint {

@@ -13,6 +13,7 @@ pub mod kube;
 pub mod live;
 pub mod load;
 pub mod mesh;
+pub mod mistake;
 pub mod policies;
 pub mod projection;
 pub mod random;

@@ -37,6 +37,8 @@ pub(crate) fn percent(report: &mut Report, at: &Field<'_>, percent: Option<&Perc
 pub(crate) fn regex(report: &mut Report, at: &Field<'_>, place: &str, expression: &str) {
     if expression.len() > 1024 {
         report.error(at, format!("{place:?}: regex is too large, max length allowed is 1024"));
+    } else if let Some(count) = repetitions(expression).find(|count| *count > MOST_REPETITIONS) {
+        report.error(at, format!("{place:?}: error parsing regexp: invalid repeat count: {{{count}}}; RE2 repeats at most {MOST_REPETITIONS} times"));
     } else if let Err(error) = regex::Regex::new(expression) {
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default();
@@ -46,4 +48,14 @@ pub(crate) fn regex(report: &mut Report, at: &Field<'_>, place: &str, expression
             format!("{place:?}: error parsing regexp: {reason}; Istio uses RE2 style regex-based match (https://github.com/google/re2/wiki/Syntax)"),
         );
     }
+}
+
+/// RE2 refuses more.
+const MOST_REPETITIONS: u32 = 1000;
+
+/// The numbers of `{n}`, `{n,}` and `{n,m}`.
+fn repetitions(expression: &str) -> impl Iterator<Item = u32> {
+    let inside = expression.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(inside, _)| inside);
+    let counts = inside.filter(|inside| inside.bytes().all(|b| b.is_ascii_digit() || b == b','));
+    counts.flat_map(|inside| inside.split(',')).filter_map(|number| number.parse().ok())
 }

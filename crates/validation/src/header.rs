@@ -64,6 +64,52 @@ pub(crate) fn value(report: &mut Report, at: &Field<'_>, text: &str) {
     }
 }
 
+/// The beginnings of Envoy's variables (its command operators). For an unknown one it would refuse all routes of the port,
+/// not only the one with the header.
+const COMMANDS: [&str; 41] = [
+    "ACCESS_LOG_TYPE",
+    "BYTES_",
+    "CEL",
+    "CLUSTER_METADATA",
+    "COALESCE",
+    "COMMON_DURATION",
+    "CONNECTION_",
+    "CUSTOM_FLAGS",
+    "DOWNSTREAM_",
+    "DURATION",
+    "DYNAMIC_METADATA",
+    "EMIT_TIME",
+    "ENVIRONMENT",
+    "FILE_CONTENT",
+    "FILTER_",
+    "GRPC_STATUS",
+    "HOSTNAME",
+    "LISTENER_",
+    "LOCAL_REPLY_BODY",
+    "METADATA",
+    "PATH",
+    "PER_REQUEST_STATE",
+    "PROTOCOL",
+    "QUERY_PARAM",
+    "REQ",
+    "RESP",
+    "ROUNDTRIP_DURATION",
+    "ROUTE_NAME",
+    "SECRET",
+    "SPAN_ID",
+    "START_TIME",
+    "STREAM_ID",
+    "TLS_JA",
+    "TRACE_ID",
+    "TRAILER",
+    "TYPED_CEL",
+    "UNIQUE_ID",
+    "UPSTREAM_",
+    "VIRTUAL_CLUSTER_NAME",
+    "VIRTUAL_HOST_NAME",
+    "WORKER_ID",
+];
+
 fn value_error(text: &str) -> Option<String> {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('%') {
@@ -77,6 +123,10 @@ fn value_error(text: &str) -> Option<String> {
         let Some(end) = expression_end(after) else {
             return Some(format!("Un-terminated variable expression '{text}'"));
         };
+        let command = after.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        if !COMMANDS.iter().any(|known| command.starts_with(known)) {
+            return Some(format!("Envoy has no variable '{command}'"));
+        }
         rest = after.get(end..).unwrap_or_default();
     }
     None

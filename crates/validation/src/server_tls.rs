@@ -24,6 +24,9 @@ const CIPHER_SUITES: [&str; 16] = [
     "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
 ];
 
+/// The curves that Envoy knows.
+const CURVES: [&str; 5] = ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"];
+
 pub(crate) fn validate(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSettings) {
     cipher_suites(report, at, tls);
     versions(report, at, tls);
@@ -49,6 +52,10 @@ fn cipher_suites(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSettings) {
     let duplicates: Vec<&str> = tls.cipher_suites.iter().map(String::as_str).filter(|suite| !seen.insert(*suite)).collect();
     if !duplicates.is_empty() {
         report.warning(&at.key("cipherSuites"), format!("ignoring duplicate cipher suites: [{}]", duplicates.join(" ")));
+    }
+    let unknown: Vec<&str> = tls.ecdh_curves.iter().map(String::as_str).filter(|curve| !CURVES.contains(curve)).collect();
+    if !unknown.is_empty() {
+        report.warning(&at.key("ecdhCurves"), format!("ignoring unknown curves: [{}]; known are {}", unknown.join(" "), CURVES.join(", ")));
     }
 }
 

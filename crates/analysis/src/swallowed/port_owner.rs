@@ -44,8 +44,8 @@ pub(crate) fn binds(service: &Service, port: &ServicePort) -> Vec<Option<Cidr>> 
     }
     let own: Vec<_> = service.addresses.values().flatten().filter(|range| !range.0.addr().is_unspecified()).map(|range| Some(*range)).collect();
     let headless = service.headless && service.provider == Provider::Kubernetes;
-    let automatic = !service.auto_addresses.is_empty();
-    if own.is_empty() && !headless && !automatic { vec![None] } else { own }
+    // Automatic addresses are for proxies that answer DNS themselves; all others have none.
+    if own.is_empty() && !headless { vec![None] } else { own }
 }
 
 /// Whether two protocols cannot be told apart on one address: bytes of unknown meaning from one another, and protocols in

@@ -180,11 +180,13 @@ fn server_parameters(settings: &ServerTlsSettings, defaults: Option<&TlsConfig>)
     if maximum != Default::default() {
         parameters.tls_maximum_protocol_version = parameters::gateway_protocol(maximum).into();
     }
-    if !settings.cipher_suites.is_empty() {
-        parameters.cipher_suites.clone_from(&settings.cipher_suites);
+    let suites = parameters::known(&settings.cipher_suites, &parameters::CIPHER_SUITES);
+    if !suites.is_empty() {
+        parameters.cipher_suites = suites;
     }
-    if !settings.ecdh_curves.is_empty() {
-        parameters.ecdh_curves.clone_from(&settings.ecdh_curves);
+    let curves = parameters::known(&settings.ecdh_curves, &parameters::CURVES);
+    if !curves.is_empty() {
+        parameters.ecdh_curves = curves;
     }
     (parameters != TlsParameters::default()).then_some(parameters)
 }

@@ -14,6 +14,9 @@ use xds_api::Wire;
 /// The suffix by which Istio names the authorities that belong to a credential.
 const CA_SUFFIX: &str = "-cacert";
 
+/// The beginning of anything in PEM.
+const PEM: &[u8] = b"-----BEGIN ";
+
 /// Every secret that the gateway's servers refer to and that exists; one that is missing or has no certificate is left
 /// out, so that the proxy is told at once that it does not exist.
 pub fn secrets(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
@@ -54,7 +57,9 @@ fn find<'a>(view: &View<'a>, credential: &str) -> Option<&'a Arc<Object<Secret>>
 
 fn certificate(view: &View<'_>, credential: &str, resource: &str) -> Option<Built> {
     let secret = find(view, credential)?;
-    let pair = |cert, key| Some((secret.spec.get(cert)?, secret.spec.get(key)?));
+    // Envoy would refuse others, and with them whatever comes in the same response.
+    let pem = |data: &&[u8]| data.windows(PEM.len()).any(|part| part == PEM);
+    let pair = |cert, key| Some((secret.spec.get(cert).filter(pem)?, secret.spec.get(key).filter(pem)?));
     let (certificate_pem, key_pem) = pair("tls.crt", "tls.key").or_else(|| pair("cert", "key"))?;
     let inputs = CertificateSecret { name: resource, certificate_pem, key_pem, ocsp_staple: secret.spec.get("tls.ocsp-staple") };
     Some((resource.to_string(), tls::secret(&inputs).to_bytes(), Arc::from([secret.object_ref()])))

@@ -1,0 +1,38 @@
+//! No mistake in one object costs another object a request, and each is said.
+
+use testkit::{
+    live::{Network, inside_user_namespace, mistakes},
+    mistake,
+    report::Failures,
+};
+
+#[test]
+fn every_mistake_is_said() -> Result<(), Failures> {
+    let good = mistake::good_mesh("-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----")?;
+    let beside = mistake::said_of(&good, &[]);
+    assert!(beside.is_empty(), "the good mesh: {beside:#?}");
+    let mistakes = mistake::all()?;
+    assert!(mistakes.len() >= 60, "{} mistakes", mistakes.len());
+    let unsaid: Vec<String> = mistakes.iter().filter_map(|mistake| mistake.is_said(&good).err()).map(|error| format!("{error:#}")).collect();
+    assert!(unsaid.is_empty(), "{}", unsaid.join("\n"));
+    Ok(())
+}
+
+/// With `SOAK` each mistake is made alone after the others, otherwise many at a time; `MISTAKE` takes those whose name
+/// contains it.
+#[test]
+fn good_routes_lose_nothing() -> Result<(), Failures> {
+    let network = Network::find();
+    if let Network::Shared(why) = &network {
+        if let Some(status) = inside_user_namespace("good_routes_lose_nothing")? {
+            return if status.success() { Ok(()) } else { Err(anyhow::anyhow!("failed in a user namespace of its own").into()) };
+        }
+        println!("not tried: {why}");
+        return Ok(());
+    }
+    let wanted = std::env::var("MISTAKE").unwrap_or_default();
+    let mut mistakes = mistake::all()?;
+    mistakes.retain(|mistake| mistake.name.contains(&wanted));
+    let together = if std::env::var_os("SOAK").is_some() { 1 } else { 12 };
+    Ok(mistakes::check(&mistakes, together, &network)?)
+}
