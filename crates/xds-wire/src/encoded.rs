@@ -110,6 +110,9 @@ impl PartialEq for Part {
     }
 }
 
+/// A message: what stands before its parts, the parts, and what stands behind them.
+type Content<'a> = (&'a [u8], Box<[Arc<Part>]>, &'a [u8]);
+
 /// Where a resource is to stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
@@ -151,7 +154,7 @@ impl Encoded {
         name: ResourceName,
         version: Version,
         origins: Origins,
-        (start, parts, end): (&[u8], Box<[Arc<Part>]>, &[u8]),
+        (start, parts, end): Content<'_>,
     ) -> Self {
         let text = version.to_string();
         let url = kind.url().as_bytes();
