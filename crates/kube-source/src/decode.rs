@@ -61,7 +61,8 @@ pub fn decode(kind: Kind, text: &[u8]) -> Option<Decoded> {
     if kind.is_kubernetes()
         && let Ok(object) = istio_api::decode_text(kind, text)
     {
-        let object = slimmed(object);
+        let mut object = slimmed(object);
+        fit(&mut object);
         return Some(Decoded { name: named(object.metadata()), object: Some(object), diagnostics: Vec::new() });
     }
     let name = name_of(text)?;
@@ -97,6 +98,39 @@ fn complete(kind: Kind, value: &mut Value) {
 
 fn named(metadata: &Metadata) -> Name {
     Name { namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+}
+
+/// Gives back what lists were allocated beyond their length: a list of one or two has room for four, and there are
+/// thousands of pods, slices and services.
+fn fit(object: &mut AnyObject) {
+    match object {
+        AnyObject::Pod(pod) => {
+            let Some(pod) = Arc::get_mut(pod) else { return };
+            // Of the conditions, readiness alone says something of a workload.
+            pod.status.conditions.retain(|condition| condition.condition_type == "Ready");
+            pod.status.conditions.shrink_to_fit();
+            pod.status.pod_ips.shrink_to_fit();
+            for containers in [&mut pod.spec.containers, &mut pod.spec.init_containers] {
+                containers.shrink_to_fit();
+                containers.iter_mut().for_each(|container| container.ports.shrink_to_fit());
+            }
+            pod.metadata.owner_references.shrink_to_fit();
+        }
+        AnyObject::EndpointSlice(slice) => {
+            let Some(slice) = Arc::get_mut(slice) else { return };
+            slice.spec.endpoints.shrink_to_fit();
+            slice.spec.endpoints.iter_mut().for_each(|endpoint| endpoint.addresses.shrink_to_fit());
+            slice.spec.ports.shrink_to_fit();
+            slice.metadata.owner_references.shrink_to_fit();
+        }
+        AnyObject::Service(service) => {
+            let Some(service) = Arc::get_mut(service) else { return };
+            service.spec.ports.shrink_to_fit();
+            service.spec.cluster_ips.shrink_to_fit();
+            service.spec.ip_families.shrink_to_fit();
+        }
+        _ => {}
+    }
 }
 
 /// Keeps equal labels once: the pods of a Deployment carry the same ones.

@@ -135,6 +135,8 @@ fn is_ready(port: u16) -> bool {
 }
 
 async fn populate(api: &Api) -> Result<()> {
+    // Where istiod's leases are.
+    api.namespace("istio-system").await?;
     for number in 0..NAMESPACES {
         api.namespace(&format!("ns-{number}")).await?;
     }
