@@ -45,11 +45,7 @@ const fn runtime(name: &'static str, description: &'static str, run: fn(&Mesh<'_
 
 /// All analyzers that look at several objects: Istio's in the order of its list, then ours.
 const TOGETHER: &[Analyzer] = &[
-    runtime(
-        "annotations.K8sAnalyzer",
-        "Checks for misplaced and invalid Istio annotations in Kubernetes resources",
-        annotation::analyze,
-    ),
+    runtime("annotations.K8sAnalyzer", "Checks for misplaced and invalid Istio annotations in Kubernetes resources", annotation::analyze),
     files(
         "authn.BlockedCIDRsAnalyzer",
         "Checks that BLOCKED_CIDRS_IN_JWKS_URIS is configured on istiod when RequestAuthentication resources exist",
@@ -164,7 +160,11 @@ const TOGETHER: &[Analyzer] = &[
     services("swallowed.DroppedServerAnalyzer", "Finds servers of gateways that are not served", swallowed::dropped_server::analyze),
     services("swallowed.PortOwnerAnalyzer", "Finds services that cannot be told from others on their port", swallowed::port_owner::analyze),
     services("swallowed.CapturedPortAnalyzer", "Finds services that take a whole port", swallowed::captured_port::analyze),
-    services("swallowed.OpaquePortAnalyzer", "Finds rules and policies for another protocol than a port's", swallowed::opaque_port::analyze),
+    services(
+        "swallowed.OpaquePortAnalyzer",
+        "Finds rules and policies for another protocol than a port's",
+        swallowed::opaque_port::analyze,
+    ),
 ];
 
 /// The analyzers that look at objects together.
@@ -174,9 +174,10 @@ pub fn analyzers() -> &'static [Analyzer] {
 
 /// The names and descriptions of the analyzers that look at one object of a kind each.
 pub fn schema_analyzers() -> impl Iterator<Item = (String, String)> {
-    istio_api::Kind::ALL.iter().filter(|kind| !kind.is_kubernetes()).map(|kind| {
-        (format!("schema.ValidationAnalyzer.{kind}"), format!("Runs schema validation as an analyzer on '{kind}' resources"))
-    })
+    istio_api::Kind::ALL
+        .iter()
+        .filter(|kind| !kind.is_kubernetes())
+        .map(|kind| (format!("schema.ValidationAnalyzer.{kind}"), format!("Runs schema validation as an analyzer on '{kind}' resources")))
 }
 
 /// Everything that is to be said of the objects together by the analyzers for which `known` is enough, in the order of

@@ -43,7 +43,8 @@ impl Place {
     fn operation(self, apply_to: ApplyTo, operation: PatchOperation, relative: bool, versioned: bool, report: &mut Report) {
         let route = matches!(apply_to, ApplyTo::RouteConfiguration | ApplyTo::HttpRoute);
         let filter = matches!(apply_to, ApplyTo::NetworkFilter | ApplyTo::HttpFilter);
-        let ignored = |operation| format!("The {operation} operation will be ignored when applyTo is set to ROUTE_CONFIGURATION, or HTTP_ROUTE.");
+        let ignored =
+            |operation| format!("The {operation} operation will be ignored when applyTo is set to ROUTE_CONFIGURATION, or HTTP_ROUTE.");
         let (code, text) = match operation {
             PatchOperation::Add if route => (code::ENVOY_FILTER_USES_ADD_OPERATION_INCORRECTLY, ignored("ADD")),
             PatchOperation::Remove if route => (code::ENVOY_FILTER_USES_REMOVE_OPERATION_INCORRECTLY, ignored("REMOVE")),

@@ -77,11 +77,15 @@ impl KnownHosts {
         let local = vec![namespace.to_string()];
         let exported: Vec<String> = export_to.iter().map(|to| if to == "." { namespace.to_string() } else { to.clone() }).collect();
         let seen = if export_to.is_empty() { &local } else { &exported };
-        let exact = std::iter::once("*").chain(seen.iter().map(String::as_str)).find_map(|scope| self.0.get(&(scope.to_owned(), name.clone())));
+        let exact =
+            std::iter::once("*").chain(seen.iter().map(String::as_str)).find_map(|scope| self.0.get(&(scope.to_owned(), name.clone())));
         let wildcard = || {
             let host = host.trim_start_matches('*');
             let visible = self.0.iter().filter(|((scope, _), _)| scope == "*" || *scope == *namespace.as_str());
-            visible.filter_map(|((_, name), known)| Some((name.strip_prefix('*')?, known))).find(|(suffix, _)| host.ends_with(suffix)).map(|(_, known)| known)
+            visible
+                .filter_map(|((_, name), known)| Some((name.strip_prefix('*')?, known)))
+                .find(|(suffix, _)| host.ends_with(suffix))
+                .map(|(_, known)| known)
         };
         exact.or_else(wildcard)
     }

@@ -29,7 +29,9 @@ fn way_out(what: &str) -> &'static str {
     match what {
         "host" | "mirror host" => "; declare it with a Service or ServiceEntry, or mend the name",
         "host:port" => "; add the port to the service, or name one that it has",
-        "host+subset in destinationrule" | "mirror+subset in destinationrule" => "; add the subset to a DestinationRule of the host, or route without it",
+        "host+subset in destinationrule" | "mirror+subset in destinationrule" => {
+            "; add the subset to a DestinationRule of the host, or route without it"
+        }
         "gateway" => "; create it, or mend the name (one without a namespace belongs to that of the VirtualService)",
         "selector" => "; mend the labels, or start a workload that has them",
         "credentialName" => "; create the Secret in the namespace of the gateway's workload, or mend the name",

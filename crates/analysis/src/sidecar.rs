@@ -75,6 +75,7 @@ fn ineffective(object: ObjectRef, reason: &str, report: &mut Report) {
 
 /// Whether pods of the namespace have no sidecars by default, but are captured on their node.
 pub(crate) fn is_ambient(labels: &Labels) -> bool {
-    let injected = labels.get("istio-injection") == Some("enabled") || labels.get("istio.io/rev").is_some_and(|revision| !revision.is_empty());
+    let injected =
+        labels.get("istio-injection") == Some("enabled") || labels.get("istio.io/rev").is_some_and(|revision| !revision.is_empty());
     !injected && labels.get("istio.io/dataplane-mode") == Some("ambient")
 }

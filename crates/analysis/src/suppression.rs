@@ -62,9 +62,13 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_text() {
-        for (pattern, text, expected) in
-            [("Pod *.a", "Pod x.a", true), ("Pod *.a", "Pod x.b", false), ("*", "", true), ("a*b*c", "a-b-b-c", true), ("a*b*c", "ac", false)]
-        {
+        for (pattern, text, expected) in [
+            ("Pod *.a", "Pod x.a", true),
+            ("Pod *.a", "Pod x.b", false),
+            ("*", "", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "ac", false),
+        ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
     }

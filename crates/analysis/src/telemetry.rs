@@ -76,7 +76,10 @@ pub(crate) fn lightstep(mesh: &Mesh<'_>, report: &mut Report) {
     for object in rows(&mesh.store.telemetries) {
         for (index, tracing) in object.spec.tracing.iter().enumerate() {
             for provider in tracing.providers.iter().filter(|provider| names.contains(provider.name.as_str())) {
-                let text = format!("Deprecated: The Lightstep provider {} is deprecated, please migrate to OpenTelemetry provider.", provider.name);
+                let text = format!(
+                    "Deprecated: The Lightstep provider {} is deprecated, please migrate to OpenTelemetry provider.",
+                    provider.name
+                );
                 report.add(code::DEPRECATED, object.object_ref(), format!("spec.tracing[{index}].providers"), text);
             }
         }

@@ -18,10 +18,7 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     for (configuration, index, webhook) in webhooks(&injectors) {
         let Some(service) = &webhook.client_config.service else { continue };
         if mesh.find(&mesh.store.services, &service.namespace, &service.name).is_none() {
-            let text = format!(
-                "Injector refers to a control plane service that does not exist: {}/{}.",
-                service.namespace, service.name
-            );
+            let text = format!("Injector refers to a control plane service that does not exist: {}/{}.", service.namespace, service.name);
             let object = configuration.object_ref(WebhookKind::Mutating.as_str());
             report.add(code::INVALID_WEBHOOK, object, format!("webhooks[{index}].clientConfig.service"), text);
         }
@@ -31,7 +28,9 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
 fn webhooks<'a>(
     injectors: &[&'a ForeignObject<WebhookConfiguration>],
 ) -> impl Iterator<Item = (&'a ForeignObject<WebhookConfiguration>, usize, &'a Webhook)> {
-    injectors.iter().flat_map(|&injector| injector.content.webhooks.iter().enumerate().map(move |(index, webhook)| (injector, index, webhook)))
+    injectors
+        .iter()
+        .flat_map(|&injector| injector.content.webhooks.iter().enumerate().map(move |(index, webhook)| (injector, index, webhook)))
 }
 
 fn is_istios(configuration: &ForeignObject<WebhookConfiguration>) -> bool {

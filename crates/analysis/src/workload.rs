@@ -26,7 +26,8 @@ pub(crate) fn in_mesh(mesh: &Mesh<'_>, metadata: &Metadata, containers: &[&[Cont
     }
     let of = |map: &BTreeMap<String, String>| map.get(INJECT).map(|value| value == "true");
     let own = of(&metadata.labels.0).or_else(|| of(&metadata.annotations));
-    let namespace = || mesh.namespace_labels(metadata.namespace.as_str()).is_some_and(|labels| labels.get("istio-injection") == Some("enabled"));
+    let namespace =
+        || mesh.namespace_labels(metadata.namespace.as_str()).is_some_and(|labels| labels.get("istio-injection") == Some("enabled"));
     own.unwrap_or_else(namespace)
 }
 

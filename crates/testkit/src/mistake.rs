@@ -94,7 +94,8 @@ impl Mistake {
     pub fn is_said(&self, good: &[AnyObject]) -> Result<()> {
         let mut found = said_of(good, &self.objects);
         found.extend(self.said.iter().cloned());
-        let names: BTreeSet<String> = found.iter().filter_map(|finding| Some(format!("{} {}", finding.code, finding.object.as_ref()?))).collect();
+        let names: BTreeSet<String> =
+            found.iter().filter_map(|finding| Some(format!("{} {}", finding.code, finding.object.as_ref()?))).collect();
         let missing: Vec<&String> = self.file.findings.iter().filter(|wanted| !names.contains(*wanted)).collect();
         let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
         ensure!(missing.is_empty(), "{}: not said: {missing:?}; but {texts:#?}", self.name);

@@ -13,7 +13,8 @@ fn every_mistake_is_said() -> Result<(), Failures> {
     assert!(beside.is_empty(), "the good mesh: {beside:#?}");
     let mistakes = mistake::all()?;
     assert!(mistakes.len() >= 60, "{} mistakes", mistakes.len());
-    let unsaid: Vec<String> = mistakes.iter().filter_map(|mistake| mistake.is_said(&good).err()).map(|error| format!("{error:#}")).collect();
+    let unsaid: Vec<String> =
+        mistakes.iter().filter_map(|mistake| mistake.is_said(&good).err()).map(|error| format!("{error:#}")).collect();
     assert!(unsaid.is_empty(), "{}", unsaid.join("\n"));
     Ok(())
 }

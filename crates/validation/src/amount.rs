@@ -38,7 +38,10 @@ pub(crate) fn regex(report: &mut Report, at: &Field<'_>, place: &str, expression
     if expression.len() > 1024 {
         report.error(at, format!("{place:?}: regex is too large, max length allowed is 1024"));
     } else if let Some(count) = repetitions(expression).find(|count| *count > MOST_REPETITIONS) {
-        report.error(at, format!("{place:?}: error parsing regexp: invalid repeat count: {{{count}}}; RE2 repeats at most {MOST_REPETITIONS} times"));
+        report.error(
+            at,
+            format!("{place:?}: error parsing regexp: invalid repeat count: {{{count}}}; RE2 repeats at most {MOST_REPETITIONS} times"),
+        );
     } else if let Err(error) = regex::Regex::new(expression) {
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default();

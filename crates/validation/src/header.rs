@@ -54,7 +54,14 @@ fn operation_name(report: &mut Report, at: &Field<'_>, name: &str, authority: bo
         report.error(at, "header name cannot be empty");
     } else if (name.starts_with(':') || name.eq_ignore_ascii_case("host")) && !(authority && is_authority(name)) {
         report.error(at, format!("header {name:?} cannot be changed here; use rewrite.authority for the host"));
+    } else if !name.starts_with(':') && !name.bytes().all(is_token) {
+        report.warning(at, format!("{name:?} is no name of a header, and no client or server takes it; use letters, digits and dashes"));
     }
+}
+
+/// Whether the byte may stand in a name (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Checks Envoy's format of values: `%NAME%` and `%NAME(arguments)%` are replaced, `%%` is a percent sign.

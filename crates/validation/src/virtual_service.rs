@@ -358,7 +358,25 @@ fn rewrite(report: &mut Report, at: &Field<'_>, rewrite: &HttpRewrite) {
         Some(by) if by.matches.is_empty() || by.rewrite.is_empty() => {
             report.error(&at.key("uriRegexRewrite"), "UriRegexRewrite requires both Rewrite and Match fields to be specified");
         }
-        Some(by) => regex(report, &at.key("uriRegexRewrite").key("match"), "HTTPRewrite.UriRegexRewrite.Match", &by.matches),
+        Some(by) => {
+            let at = at.key("uriRegexRewrite");
+            regex(report, &at.key("match"), "HTTPRewrite.UriRegexRewrite.Match", &by.matches);
+            groups(report, &at.key("rewrite"), &by.matches, &by.rewrite);
+        }
+    }
+}
+
+/// A group that the expression does not have leaves the path as it is.
+fn groups(report: &mut Report, at: &Field<'_>, expression: &str, rewrite: &str) {
+    let Ok(expression) = regex::Regex::new(expression) else { return };
+    // The whole match counts as a group here, and is `\0`.
+    let last = expression.captures_len().saturating_sub(1);
+    let mut letters = rewrite.chars();
+    while let Some(letter) = letters.next() {
+        let number = (letter == '\\').then(|| letters.next()).flatten().and_then(|letter| letter.to_digit(10));
+        if let Some(number) = number.filter(|number| usize::try_from(*number).is_ok_and(|number| number > last)) {
+            report.warning(at, format!("\\{number} is no group of the expression, which has {last}, so that no path is rewritten; mend the number"));
+        }
     }
 }
 

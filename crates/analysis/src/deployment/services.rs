@@ -29,7 +29,10 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
         let services: Vec<_> = rows(&mesh.store.services).filter(own).collect();
         let name = &deployment.metadata.name;
         for (port, names) in protocols(&services) {
-            let text = format!("This deployment {name} is associated with multiple services using port {port} but different protocols: {}", list(names));
+            let text = format!(
+                "This deployment {name} is associated with multiple services using port {port} but different protocols: {}",
+                list(names)
+            );
             report.add(code::DEPLOYMENT_ASSOCIATED_TO_MULTIPLE_SERVICES, deployment.object_ref(DEPLOYMENT), "metadata.name", text);
         }
         for (target, names, ports) in targets(&services) {

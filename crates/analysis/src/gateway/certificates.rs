@@ -14,7 +14,8 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
         for other in gateways.iter().filter(|other| other.object_ref() != gateway.object_ref() && narrower(&other.spec)) {
             if common_certificate(&gateway.spec, &other.spec) {
                 let names = list([full_name(&gateway.object_ref()), full_name(&other.object_ref())]);
-                let text = format!("Duplicate certificate in multiple gateways {names} may cause 404s if clients re-use HTTP2 connections.");
+                let text =
+                    format!("Duplicate certificate in multiple gateways {names} may cause 404s if clients re-use HTTP2 connections.");
                 report.add(code::GATEWAY_DUPLICATE_CERTIFICATE, gateway.object_ref(), "metadata.name", text);
             }
         }
@@ -22,7 +23,8 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
 }
 
 fn common_certificate(one: &Gateway, other: &Gateway) -> bool {
-    let settings = |gateway: &'_ Gateway| -> Vec<ServerTlsSettings> { gateway.servers.iter().filter_map(|server| server.tls.clone()).collect() };
+    let settings =
+        |gateway: &'_ Gateway| -> Vec<ServerTlsSettings> { gateway.servers.iter().filter_map(|server| server.tls.clone()).collect() };
     let others = settings(other);
     settings(one).iter().any(|tls| others.iter().any(|other| same(tls, other)))
 }

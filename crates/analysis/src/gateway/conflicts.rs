@@ -13,11 +13,16 @@ use std::collections::BTreeMap;
 pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     let gateways: Vec<_> = rows(&mesh.store.gateways).collect();
     for gateway in &gateways {
-        let others: Vec<_> =
-            gateways.iter().filter(|other| other.object_ref() != gateway.object_ref() && together(mesh, &gateway.spec, &other.spec)).collect();
+        let others: Vec<_> = gateways
+            .iter()
+            .filter(|other| other.object_ref() != gateway.object_ref() && together(mesh, &gateway.spec, &other.spec))
+            .collect();
         for (index, server) in gateway.spec.servers.iter().enumerate() {
-            let mut names: Vec<String> =
-                others.iter().filter(|other| other.spec.servers.iter().any(|other| collide(server, other))).map(|other| full_name(&other.object_ref())).collect();
+            let mut names: Vec<String> = others
+                .iter()
+                .filter(|other| other.spec.servers.iter().any(|other| collide(server, other)))
+                .map(|other| full_name(&other.object_ref()))
+                .collect();
             names.sort();
             if !names.is_empty() {
                 let text = format!(

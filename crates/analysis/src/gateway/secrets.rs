@@ -7,7 +7,7 @@ use crate::{
     selector::{self, first_label},
     workload::pods,
 };
-use istio_api::kubernetes::secret::Secret;
+use istio_api::{kubernetes::secret::Secret, networking::gateway::ServerTlsMode};
 
 pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     for gateway in rows(&mesh.store.gateways) {
@@ -23,7 +23,9 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
                 let field = format!("spec.servers[{index}].tls.credentialName");
                 match mesh.find(&mesh.store.secrets, namespace.as_str(), name) {
                     None => report.not_found(gateway.object_ref(), field, "credentialName", name),
-                    Some(secret) if !usable(&secret.spec) => {
+                    Some(secret)
+                        if !usable(&secret.spec) || tls.mode == ServerTlsMode::Mutual && !authorities(mesh, namespace.as_str(), name) =>
+                    {
                         let text = format!(
                             "The credential referenced by the Gateway {} in namespace {namespace} is invalid, which can cause the traffic \
                              not to work as expected.",
@@ -36,6 +38,13 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
             }
         }
     }
+}
+
+/// Whether the credential says whose client certificates are taken, itself or by the Secret beside it.
+fn authorities(mesh: &Mesh<'_>, namespace: &str, name: &str) -> bool {
+    let beside = format!("{name}-cacert");
+    let secrets = [name, &beside].into_iter().filter_map(|name| mesh.find(&mesh.store.secrets, namespace, name));
+    secrets.into_iter().any(|secret| ["ca.crt", "cacert"].iter().any(|entry| secret.spec.get(entry).is_some()))
 }
 
 /// The pairs of entries in which a certificate and its key may stand.

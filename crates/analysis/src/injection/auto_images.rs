@@ -15,7 +15,8 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
         report.add(code::IMAGE_AUTO_WITHOUT_INJECTION_ERROR, pod.object_ref(), "", text("Pod", &pod.metadata.name));
     }
     let mutating = mesh.foreign.webhooks.iter().filter(|webhook| webhook.content.kind == WebhookKind::Mutating);
-    let webhooks: Vec<_> = mutating.flat_map(|configuration| &configuration.content.webhooks).filter(|webhook| webhook.name.ends_with("istio.io")).collect();
+    let webhooks: Vec<_> =
+        mutating.flat_map(|configuration| &configuration.content.webhooks).filter(|webhook| webhook.name.ends_with("istio.io")).collect();
     for deployment in mesh.foreign.deployments.iter().filter(|deployment| waits(&deployment.content.pod)) {
         let own = deployment.metadata.namespace.as_str();
         let namespace = mesh.namespace_labels(if own.is_empty() { "default" } else { own }).cloned().unwrap_or_default();

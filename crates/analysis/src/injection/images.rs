@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     let injectors = rows(&mesh.store.config_maps).filter(|map| map.metadata.name.starts_with("istio-sidecar-injector"));
-    let images: BTreeMap<String, String> =
-        injectors.map(|map| (map.metadata.name.to_string(), image(map.spec.data.get("values").map(String::as_str).unwrap_or_default()))).collect();
+    let images: BTreeMap<String, String> = injectors
+        .map(|map| (map.metadata.name.to_string(), image(map.spec.data.get("values").map(String::as_str).unwrap_or_default())))
+        .collect();
     for namespace in rows(&mesh.store.namespaces) {
         let labels = &namespace.metadata.labels;
         let revision = labels.get(REVISION).or_else(|| (labels.get(INJECTION) == Some("enabled")).then_some("default"));

@@ -22,10 +22,8 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
         }
         let (injection, revision) = (labels.get(INJECTION), labels.get(REVISION));
         let others = [REVISION, DATAPLANE].into_iter().filter(|_| injection.is_none_or(|value| value == "enabled"));
-        let all: Vec<String> = std::iter::once(INJECTION)
-            .chain(others)
-            .filter_map(|key| Some(format!("{key}={}", labels.get(key)?)))
-            .collect();
+        let all: Vec<String> =
+            std::iter::once(INJECTION).chain(others).filter_map(|key| Some(format!("{key}={}", labels.get(key)?))).collect();
         if all.len() > 1 {
             let text = format!(
                 "The namespace has more than one type of injection labels {}, which may lead to undefined behavior. Make sure only one \

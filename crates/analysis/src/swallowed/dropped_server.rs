@@ -13,7 +13,11 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     for gateway in snapshot.gateways.iter() {
         let serving: Vec<_> = pods(mesh).filter(|pod| pod.metadata.labels.contain(&gateway.spec.selector)).collect();
         let keys = || snapshot.gateways.iter().flat_map(|gateway| gateway.spec.selector.keys());
-        let told = |labels: &Labels| Labels::from(keys().filter_map(|key| Some((key.clone(), labels.get(key)?.to_owned()))).collect::<std::collections::BTreeMap<_, _>>());
+        let told = |labels: &Labels| {
+            Labels::from(
+                keys().filter_map(|key| Some((key.clone(), labels.get(key)?.to_owned()))).collect::<std::collections::BTreeMap<_, _>>(),
+            )
+        };
         if serving.is_empty() {
             workloads.insert(Labels::from(gateway.spec.selector.clone()));
         }

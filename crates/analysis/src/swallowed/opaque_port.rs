@@ -34,13 +34,21 @@ fn protocols(service: &Service) -> String {
 fn virtual_services(snapshot: &Snapshot, report: &mut Report) {
     for rules in snapshot.virtual_services.all.iter().filter(|rules| rules.gateways.contains(MESH_GATEWAY)) {
         for host in rules.hosts.iter().filter(|host| !host.is_wildcard()) {
-            let Some(service) = snapshot.service_named(host, &rules.namespace).filter(|service| !service.ports.is_empty()) else { continue };
+            let Some(service) = snapshot.service_named(host, &rules.namespace).filter(|service| !service.ports.is_empty()) else {
+                continue;
+            };
             let (field, what, instead) = match (&rules.spec.http[..], &rules.spec.tcp[..], &rules.spec.tls[..]) {
-                ([_, ..], _, _) if !has_http(service) => ("spec.http", "rules for HTTP", "name the port of the service http, or write tcp or tls rules"),
+                ([_, ..], _, _) if !has_http(service) => {
+                    ("spec.http", "rules for HTTP", "name the port of the service http, or write tcp or tls rules")
+                }
                 ([], [_, ..], _) | ([], _, [_, ..]) if all_http(service) => ("spec.tcp", "rules for TCP or TLS", "write http rules"),
                 _ => continue,
             };
-            let text = format!("{} of {host} has no port for {what} ({}), so that they are never used; {instead}", service.origin, protocols(service));
+            let text = format!(
+                "{} of {host} has no port for {what} ({}), so that they are never used; {instead}",
+                service.origin,
+                protocols(service)
+            );
             report.add(code::RULES_OF_ANOTHER_PROTOCOL, rules.origin.clone(), field, text);
         }
     }
@@ -69,7 +77,8 @@ fn authorization(snapshot: &Snapshot, policy: &Object<AuthorizationPolicy>, repo
 
 fn needs_http(rule: &Rule) -> bool {
     let operation = rule.to.iter().filter_map(|to| to.operation.as_ref()).any(|operation| {
-        let lists = [&operation.hosts, &operation.not_hosts, &operation.methods, &operation.not_methods, &operation.paths, &operation.not_paths];
+        let lists =
+            [&operation.hosts, &operation.not_hosts, &operation.methods, &operation.not_methods, &operation.paths, &operation.not_paths];
         lists.iter().any(|list| !list.is_empty())
     });
     let source = rule.from.iter().filter_map(|from| from.source.as_ref());

@@ -21,7 +21,10 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     }
     for ((address, number), claims) in claims.iter().filter(|(_, claims)| claims.len() > 1) {
         for (index, (loser, own)) in claims.iter().enumerate() {
-            let mut before = claims.iter().take(index).filter(|(older, _)| older.key.hostname != loser.key.hostname && meet(&older.visibility, &loser.visibility));
+            let mut before = claims
+                .iter()
+                .take(index)
+                .filter(|(older, _)| older.key.hostname != loser.key.hostname && meet(&older.visibility, &loser.visibility));
             let Some((winner, other)) = before.find(|(_, other)| collide(other.protocol, own.protocol)) else { continue };
             let place = address.as_ref().map_or("all addresses".to_owned(), |address| format!("the address {address}"));
             let text = format!(
@@ -42,7 +45,8 @@ pub(crate) fn binds(service: &Service, port: &ServicePort) -> Vec<Option<Cidr>> 
     if port.protocol.is_http() {
         return vec![None];
     }
-    let own: Vec<_> = service.addresses.values().flatten().filter(|range| !range.0.addr().is_unspecified()).map(|range| Some(*range)).collect();
+    let own: Vec<_> =
+        service.addresses.values().flatten().filter(|range| !range.0.addr().is_unspecified()).map(|range| Some(*range)).collect();
     let headless = service.headless && service.provider == Provider::Kubernetes;
     // Automatic addresses are for proxies that answer DNS themselves; all others have none.
     if own.is_empty() && !headless { vec![None] } else { own }

@@ -72,7 +72,8 @@ fn at_gateways(snapshot: &Snapshot, report: &mut Report) {
 /// Whether the gateway takes rules for the host from the VirtualService's namespace.
 fn serves(snapshot: &Snapshot, gateway: &str, service: &VirtualService, host: &Hostname) -> bool {
     let named = snapshot.gateways.iter().filter(|object| gateway == format!("{}/{}", object.metadata.namespace, object.metadata.name));
-    let mut hosts = named.flat_map(|object| object.spec.servers.iter().flat_map(|server| &server.hosts).map(|text| (&object.metadata.namespace, text)));
+    let mut hosts =
+        named.flat_map(|object| object.spec.servers.iter().flat_map(|server| &server.hosts).map(|text| (&object.metadata.namespace, text)));
     hosts.any(|(own, text)| match text.split_once('/') {
         None | Some(("*", _)) => Hostname::new(text.rsplit('/').next().unwrap_or_default()).matches(host),
         Some((".", name)) => *own == service.namespace && Hostname::new(name).matches(host),
@@ -105,11 +106,7 @@ impl Rule<'_> {
 /// by what they mean.
 fn holds(own: &HttpMatchRequest, later: &HttpMatchRequest) -> bool {
     let same = |one: &Option<StringMatch>, other: &Option<StringMatch>| one.is_none() || one == other;
-    let maps = [
-        (&own.headers, &later.headers),
-        (&own.query_params, &later.query_params),
-        (&own.without_headers, &later.without_headers),
-    ];
+    let maps = [(&own.headers, &later.headers), (&own.query_params, &later.query_params), (&own.without_headers, &later.without_headers)];
     same(&own.scheme, &later.scheme)
         && same(&own.method, &later.method)
         && same(&own.authority, &later.authority)

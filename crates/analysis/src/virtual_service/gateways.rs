@@ -19,7 +19,8 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
             let field = format!("spec.gateways[{index}]");
             let own = full_name(&service.object_ref());
             if gateway.contains(INTERNAL) {
-                let text = format!("Gateway reference in VirtualService {own} is to an implementation-generated internal Gateway: {gateway}.");
+                let text =
+                    format!("Gateway reference in VirtualService {own} is to an implementation-generated internal Gateway: {gateway}.");
                 report.add(code::REFERENCED_INTERNAL_GATEWAY, service.object_ref(), field, text);
                 continue;
             }
@@ -53,7 +54,9 @@ fn hosts(mesh: &Mesh<'_>, namespace: &str, name: &str, service: &Object<VirtualS
     if let Some(gateway) = mesh.find(&mesh.store.gateways, namespace, name) {
         let visible = |host: &String| match host.split_once('/') {
             None | Some(("*", _)) => Some(Hostname::new(host.rsplit('/').next().unwrap_or_default())),
-            Some((".", host)) => (*gateway.metadata.namespace.as_str() == *service.metadata.namespace.as_str()).then(|| Hostname::new(host)),
+            Some((".", host)) => {
+                (*gateway.metadata.namespace.as_str() == *service.metadata.namespace.as_str()).then(|| Hostname::new(host))
+            }
             Some((namespace, host)) => (*namespace == *service.metadata.namespace.as_str()).then(|| Hostname::new(host)),
         };
         return Some(gateway.spec.servers.iter().flat_map(|server| &server.hosts).filter_map(visible).collect());

@@ -91,11 +91,12 @@ enum Format {
 impl Threshold {
     /// Whether a message of this level counts.
     fn admits(self, level: Level) -> bool {
-        level <= match self {
-            Self::Info => Level::Info,
-            Self::Warning => Level::Warning,
-            Self::Error => Level::Error,
-        }
+        level
+            <= match self {
+                Self::Info => Level::Info,
+                Self::Warning => Level::Warning,
+                Self::Error => Level::Error,
+            }
     }
 }
 

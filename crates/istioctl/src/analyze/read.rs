@@ -48,7 +48,13 @@ impl Input {
             say(findings);
             events.push(event(Change::Networks(Arc::new(networks))));
         }
-        Self { namespace: Namespace::new(namespace), events, foreign: Foreign::default(), places: BTreeMap::new(), annotations: BTreeMap::new() }
+        Self {
+            namespace: Namespace::new(namespace),
+            events,
+            foreign: Foreign::default(),
+            places: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// Adds an object of the running mesh.
@@ -83,7 +89,8 @@ impl Input {
 
     fn add_item(&mut self, item: Item, file: &Arc<str>, lines_before: usize) {
         let node = item.written().clone();
-        let given = node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(Node::as_str).is_some_and(|name| !name.is_empty());
+        let given =
+            node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(Node::as_str).is_some_and(|name| !name.is_empty());
         let Some(object) = item.object else { return };
         let object = if given || !object.kind().namespaced() { object } else { moved(object, item.body, &self.namespace) };
         let name = object.object_ref();

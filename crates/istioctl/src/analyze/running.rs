@@ -37,7 +37,8 @@ pub fn messages(istiod: &Istiod, namespace: &str, suppressions: &[Suppression]) 
     let near = findings.into_iter().filter(|finding| !finding.object.as_ref().is_some_and(elsewhere));
     let wanted = near.filter(|finding| {
         let object = finding.object.as_ref();
-        !object.is_some_and(|object| suppressions.iter().any(|wish| wish.covers(&finding.code, &object.kind, &object.namespace, &object.name)))
+        !object
+            .is_some_and(|object| suppressions.iter().any(|wish| wish.covers(&finding.code, &object.kind, &object.namespace, &object.name)))
     });
     Ok(wanted.map(message).collect())
 }

@@ -160,7 +160,11 @@ impl<'a> Stage<'a> {
         };
         let (lost, changed) = futures::future::join(futures::future::join_all(clients), change).await;
         let lost: Vec<String> = lost.into_iter().flatten().collect();
-        ensure!(!self.has_refused(), "refused: {}", self.running.borrow().iter().map(|running| running.served.refusals()).collect::<String>());
+        ensure!(
+            !self.has_refused(),
+            "refused: {}",
+            self.running.borrow().iter().map(|running| running.served.refusals()).collect::<String>()
+        );
         changed?;
         ensure!(lost.is_empty(), "{} calls of good routes failed, first {:?}", lost.len(), lost.first());
         Ok(())
