@@ -44,6 +44,7 @@ test: envoy kube ## everything, real Envoys included; CASE=gateway/ takes the ca
 .PHONY: soak
 soak: build envoy kube ## what takes longer: 100 orders of every case's objects, the cases of load five times, ten demos in a row, three rounds under load
 	@ROUNDS=100 cargo test --quiet --package testkit --test incremental
+	@SOAK=1 ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test mistakes
 	@for round in 1 2 3 4 5; do SOAK=1 CASE=load/ ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test envoy || exit 1; done
 	@SOAK=1 ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test vhds
 	@for round in 1 2 3 4 5 6 7 8 9 10; do $(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY) || exit 1; done
