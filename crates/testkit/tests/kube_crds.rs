@@ -1,4 +1,5 @@
 //! The definitions in `crds/` on a real API server: accepted, explained, listed, and with the verdicts that files get.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // a failed look-up is a failed test
 
 use anyhow::{Context, Result, ensure};
 use config::decode::{Item, decode, parse, split};
