@@ -7,7 +7,8 @@ use crate::{
     selector::{self, first_label},
     workload::pods,
 };
-use std::collections::BTreeSet;
+use istio_api::{Object, kubernetes::pod::Pod};
+use std::{collections::BTreeSet, sync::Arc};
 
 pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     for gateway in rows(&mesh.store.gateways) {
@@ -20,11 +21,10 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
         }
         let mut exposed = BTreeSet::new();
         for service in rows(&mesh.store.services) {
-            let own = |pod: &&&_| -> bool {
-                let pod: &&&std::sync::Arc<istio_api::Object<istio_api::kubernetes::pod::Pod>> = pod;
+            let own = |pod: &Arc<Object<Pod>>| {
                 pod.metadata.namespace == service.metadata.namespace && pod.metadata.labels.contain(&service.spec.selector)
             };
-            if serving.iter().any(|pod| own(&&pod)) {
+            if serving.iter().any(|pod| own(pod)) {
                 let tcp = service.spec.ports.iter().filter(|port| matches!(port.protocol.as_str(), "" | "TCP"));
                 exposed.extend(tcp.filter_map(|port| u32::try_from(port.port).ok()));
             }

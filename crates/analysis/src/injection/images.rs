@@ -20,7 +20,7 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
         let revision = labels.get(REVISION).or_else(|| (labels.get(INJECTION) == Some("enabled")).then_some("default"));
         let Some(expected) = revision.and_then(|revision| images.get(&config_map(revision))) else { continue };
         let own = pods(mesh).filter(|pod| pod.metadata.namespace.as_str() == &*namespace.metadata.name);
-        let own = own.filter(|pod| !pod.metadata.annotations.get("sidecar.istio.io/proxyImage").is_some_and(|image| !image.is_empty()));
+        let own = own.filter(|pod| pod.metadata.annotations.get("sidecar.istio.io/proxyImage").is_none_or(|image| image.is_empty()));
         let other = own.filter(|pod| {
             let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
             containers.filter(|container| container.name == PROXY).any(|container| container.image != *expected)

@@ -13,8 +13,11 @@ use std::{
     sync::Arc,
 };
 
+/// A Service of one cluster.
+type Row<'a> = (&'a Key, &'a Arc<Object<Service>>);
+
 pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
-    let mut same: BTreeMap<(&Namespace, &str), Vec<(&Key, &Arc<Object<Service>>)>> = BTreeMap::new();
+    let mut same: BTreeMap<(&Namespace, &str), Vec<Row<'_>>> = BTreeMap::new();
     for (key, service) in mesh.store.services.iter(&mut Cx::default()) {
         same.entry((&key.namespace, &*key.name)).or_default().push((key, service));
     }
