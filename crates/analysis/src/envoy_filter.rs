@@ -42,7 +42,8 @@ struct Place {
 impl Place {
     fn operation(self, apply_to: ApplyTo, operation: PatchOperation, relative: bool, versioned: bool, report: &mut Report) {
         let route = matches!(apply_to, ApplyTo::RouteConfiguration | ApplyTo::HttpRoute);
-        let filter = matches!(apply_to, ApplyTo::NetworkFilter | ApplyTo::HttpFilter);
+        // Istio's text has not followed: virtual hosts can be replaced, too.
+        let filter = matches!(apply_to, ApplyTo::NetworkFilter | ApplyTo::HttpFilter | ApplyTo::VirtualHost);
         let ignored =
             |operation| format!("The {operation} operation will be ignored when applyTo is set to ROUTE_CONFIGURATION, or HTTP_ROUTE.");
         let (code, text) = match operation {
