@@ -78,7 +78,9 @@ impl TypeState {
 
     fn refuse(&mut self, kind: ResourceType, response: &InFlight, error: Status, actions: &mut Vec<Action>) {
         let guilty = at_fault(&response.carried, &error.message);
-        self.replica.refused(&response.carried, &response.removed, &guilty);
+        // Each secret goes to whoever waits for it, and with the first that is refused Envoy leaves off.
+        let again = kind == ResourceType::Secret && !guilty.is_empty();
+        self.replica.refused(&response.carried, &response.removed, &guilty, again);
         let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
         let message = error.message.get(..end).unwrap_or_default();
         self.error = Some(Arc::from(message));

@@ -1,7 +1,7 @@
 //! The state machine of one stream: no I/O and no clock of its own. Requests, views and ticks go in, actions come out.
 
 use crate::{
-    nack::Carried,
+    nack::{Carried, FILE_SECRETS},
     options::{Limits, Waits},
     order::{Wait, Waited, referred_from, waits_for},
     parcel::{Extent, Parcel},
@@ -390,7 +390,9 @@ impl Connection {
     /// does not have it, the last content that was accepted.
     pub(crate) fn wanted(&self, kind: ResourceType, view: &View) -> Resources {
         if kind == ResourceType::Secret && !self.settings.secrets_allowed {
-            return Resources::default();
+            // Names of files on the proxy's own side are no secret.
+            let files = view.of(kind).beginning_with(FILE_SECRETS);
+            return files.fold(Resources::default(), |resources, file| resources.with(file.clone()));
         }
         match (kind, self.hosts.delivery) {
             (ResourceType::VirtualHost, Delivery::Inline) => return Resources::default(),

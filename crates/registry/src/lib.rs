@@ -20,4 +20,4 @@ mod workload;
 pub use endpoint::{Endpoint, EndpointWorkload, Health};
 pub use network::{NetworkGateway, NetworkGateways};
 pub use registry::{Registry, RegistryChanges};
-pub use service::{Provider, Resolution, Service, ServiceKey, ServicePort, ServiceTarget, TargetPort};
+pub use service::{Provider, Resolution, Service, ServiceKey, ServicePort, ServiceTarget, Session, TargetPort};

@@ -118,11 +118,20 @@ impl Service {
         }
     }
 
-    /// Whether clients may keep to one endpoint, so that one that is draining still gets them (Istio's labels
-    /// `istio.io/persistent-session` and `istio.io/persistent-session-header`).
+    /// How clients keep to one endpoint, if they do (Istio's labels `istio.io/persistent-session`, a cookie with its path
+    /// behind a colon, and `istio.io/persistent-session-header`).
+    pub fn session(&self) -> Option<Session> {
+        let label = |name: &str| self.labels.get(name).filter(|value| !value.is_empty());
+        if let Some(cookie) = label("istio.io/persistent-session") {
+            let (name, path) = cookie.split_once(':').unwrap_or((cookie, "/"));
+            return Some(Session::Cookie { name: name.to_owned(), path: path.to_owned() });
+        }
+        label("istio.io/persistent-session-header").map(|name| Session::Header(name.to_owned()))
+    }
+
+    /// Whether clients may keep to one endpoint, so that one that is draining still gets them.
     pub fn keeps_sessions(&self) -> bool {
-        let labels = ["istio.io/persistent-session", "istio.io/persistent-session-header"];
-        labels.iter().any(|label| self.labels.get(*label).is_some_and(|value| !value.is_empty()))
+        self.session().is_some()
     }
 
     /// Oldest first, then by namespace and host name: the order in which services win conflicts.
@@ -140,4 +149,18 @@ pub struct ServiceTarget {
     pub port: PortNumber,
     /// The port of the workload.
     pub target: PortNumber,
+}
+
+/// What tells the endpoint of a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Session {
+    /// A cookie.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// The path for which it holds.
+        path: String,
+    },
+    /// A header.
+    Header(String),
 }

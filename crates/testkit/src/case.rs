@@ -59,6 +59,9 @@ pub struct CaseFile {
     /// A part of the text of each diagnostic that the input must cause; no others may appear.
     #[serde(default)]
     pub findings: Vec<String>,
+    /// A part of what a real Envoy has to refuse; everything else must be taken.
+    #[serde(default)]
+    pub refuses: Option<String>,
 }
 
 /// A proxy, in the words of its node metadata.

@@ -11,6 +11,7 @@ use crate::resolve::{
 };
 use crate::rows::{Interner, Same, Shared};
 use crate::turn::Statistics;
+use envoy::tls::SecretNames;
 use istio_api::mesh::MeshConfig;
 use model::{MergedRule, PeerAuthentications, Snapshot};
 use registry::{Endpoint, NetworkGateways, Service, ServiceKey};
@@ -28,6 +29,8 @@ pub struct ServiceClusters {
     pub clusters: Vec<Arc<Encoded>>,
     /// One for each cluster whose endpoints are sent over EDS.
     pub endpoints: Vec<Arc<EndpointSpec>>,
+    /// The secrets that the clusters want.
+    pub secrets: SecretNames,
 }
 
 /// What the clusters of a service depend on.
@@ -126,7 +129,7 @@ impl Generator {
             (ResourceType::Listener, Resources::default()),
             (ResourceType::Route, part.routes.clone()),
             (ResourceType::VirtualHost, part.one_by_one.hosts.clone()),
-            (ResourceType::Secret, Resources::default()),
+            (ResourceType::Secret, part.secrets.clone()),
         ];
         // A gateway's route configurations are its own, and whole.
         let bare_routes = part.is_one_by_one().then(|| part.one_by_one.routes.clone());

@@ -72,7 +72,8 @@ impl Own {
         if inbound {
             let clusters = generator.all(ResourceType::Cluster, resolve::inbound::clusters(view));
             let listeners = generator.all(ResourceType::Listener, resolve::inbound::listeners(view));
-            self.inbound.replace(view, clusters.into_iter().chain(listeners).collect());
+            let secrets = generator.all(ResourceType::Secret, resolve::secret::named(view, &view.secrets.take()));
+            self.inbound.replace(view, clusters.into_iter().chain(listeners).chain(secrets).collect());
         }
         let drafts = if view.class.addresses.is_empty() {
             sight.drafts.clone()
@@ -129,7 +130,7 @@ impl Own {
         let Scope::Router(gateway) = &scope else { return false };
         let mut resources = generator.all(ResourceType::Route, resolve::gateway::routes(&view, gateway));
         resources.extend(generator.all(ResourceType::Listener, resolve::gateway::listeners(&view, gateway)));
-        resources.extend(generator.all(ResourceType::Secret, resolve::secret::secrets(&view, gateway)));
+        resources.extend(generator.all(ResourceType::Secret, resolve::secret::named(&view, &view.secrets.take())));
         self.outbound.replace(&view, resources);
         true
     }

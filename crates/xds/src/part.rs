@@ -8,7 +8,7 @@ use crate::one_by_one::OneByOne;
 use crate::resolve::{self, Scope, View as ClassView, outbound::Draft};
 use crate::route_table::{Making, RouteTable};
 use base::Hostname;
-use envoy::listener::Bind;
+use envoy::{listener::Bind, tls::SecretNames};
 use model::{MergedGateway, ProxyKind, SidecarScope, Snapshot};
 use std::{
     borrow::Cow,
@@ -22,11 +22,14 @@ use xds_wire::{Encoded, ResourceName, ResourceType, Resources};
 pub struct Part {
     pub(crate) clusters: Resources,
     pub(crate) endpoints: Resources,
+    /// Those that clusters want.
+    pub(crate) secrets: Resources,
     pub(crate) routes: Resources,
     /// For proxies that get virtual hosts one by one.
     pub(crate) one_by_one: OneByOne,
     /// By host name: a part sees one service of each.
     pub(crate) rows: BTreeMap<Hostname, Arc<ServiceClusters>>,
+    fixed_secrets: SecretNames,
     table: RouteTable,
     drafts: Drafts,
     /// Of sidecars; kept for the listeners of each class.
@@ -83,6 +86,13 @@ impl Generator {
         } else {
             delta.hosts.iter().for_each(|host| self.clusters_of(part, &view, host));
         }
+        if delta.settings || !delta.hosts.is_empty() {
+            let mut names = part.fixed_secrets.clone();
+            part.rows.values().filter(|row| !row.secrets.is_empty()).for_each(|row| names.extend(row.secrets.clone()));
+            let secrets = resolve::secret::named(&view, &names).into_iter();
+            let secrets: Vec<_> = secrets.map(|(name, body, from)| self.interner.encode(ResourceType::Secret, &name, &body, from)).collect();
+            part.secrets = part.secrets.replaced_by(named(secrets.into_iter()));
+        }
         drop(view.reads.take());
         if let Scope::Sidecar(scope) = &*scope {
             part.drafts.advance(&view, scope, part.services_turn == self.turn, delta);
@@ -104,8 +114,9 @@ impl Generator {
         let specs: Vec<_> = part.rows.values().flat_map(|row| &row.endpoints).cloned().collect();
         let endpoints = specs.iter().map(|spec| self.endpoint_row(view.snapshot, view.class, spec));
         part.endpoints = part.endpoints.replaced_by(named(endpoints));
-        let fixed = resolve::cluster::fixed(view).into_iter();
-        let fixed = fixed.map(|(name, body, origins)| self.interner.encode(ResourceType::Cluster, &name, &body, origins));
+        let (fixed, secrets) = resolve::cluster::fixed(view);
+        part.fixed_secrets = secrets;
+        let fixed = fixed.into_iter().map(|(name, body, origins)| self.interner.encode(ResourceType::Cluster, &name, &body, origins));
         let fixed: Vec<_> = fixed.collect();
         let clusters = part.rows.values().flat_map(|row| &row.clusters).cloned();
         part.clusters = part.clusters.replaced_by(named(clusters.chain(fixed)));

@@ -6,7 +6,7 @@ use super::draft::ClusterDraft;
 use super::inputs::{ClusterMeshDefaults, IpFamilies};
 use super::outbound::dynamic_forward_proxy;
 use super::{metadata, transport_socket};
-use crate::tls;
+use crate::tls::{self, CredentialSource, SecretNames};
 use istio_api::Duration;
 use istio_api::networking::destination_rule::{ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings};
 use xds_api::envoy::config::cluster::v3::{
@@ -88,22 +88,35 @@ pub fn inbound_passthrough_cluster(mesh: &ClusterMeshDefaults, pool: Option<&Con
 }
 
 /// [`DYNAMIC_DNS_CLUSTER`]; `settings` is `outboundTrafficPolicy.tls`, under which hosts are called. TLS that cannot be made
-/// leaves none, as for the clusters of rules.
-pub fn dynamic_dns_cluster(mesh: &ClusterMeshDefaults, families: IpFamilies, settings: Option<&ClientTlsSettings>) -> Option<Cluster> {
+/// leaves none, as for the clusters of rules. With the secrets that it wants of istiod.
+pub fn dynamic_dns_cluster(
+    mesh: &ClusterMeshDefaults,
+    families: IpFamilies,
+    settings: Option<&ClientTlsSettings>,
+    credentials: CredentialSource,
+) -> Option<(Cluster, SecretNames)> {
+    let mut secrets = SecretNames::default();
     let mut draft = passthrough(DYNAMIC_DNS_CLUSTER, mesh, None);
     draft.cluster.alt_stat_name = format!("{DYNAMIC_DNS_CLUSTER};");
     let mut insecure = true;
     if let Some(settings) = settings.filter(|settings| matches!(settings.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)) {
-        let inputs =
-            tls::UserTlsInputs { settings, service_names: &[], http2: false, defaults: mesh.tls_defaults.as_ref(), credentials: None };
+        let inputs = tls::UserTlsInputs {
+            settings,
+            service_names: &[],
+            http2: false,
+            defaults: mesh.tls_defaults.as_ref(),
+            credentials,
+            credentials_honoured: false,
+        };
         let context = tls::user_tls(&inputs).ok()??;
+        secrets = context.common_tls_context.as_ref().map(SecretNames::of).unwrap_or_default();
         transport_socket::set_automatic_names(&mut draft, settings);
         let options = draft.upstream_http();
         insecure = !(options.auto_sni && options.auto_san_validation);
         draft.cluster.transport_socket = Some(tls::upstream_transport_socket(&context));
     }
     draft.cluster.cluster_discovery_type = Some(dynamic_forward_proxy(&DnsCache::allow_any(families), insecure));
-    Some(draft.finish())
+    Some((draft.finish(), secrets))
 }
 
 /// [`CONNECT_ORIGINATE_CLUSTER`]: HTTP/2 CONNECT over mTLS to the address in the connection's metadata.

@@ -31,6 +31,7 @@ pub use inputs::{
 pub use metadata::destination_rule_path;
 pub use outbound::outbound_cluster;
 pub use policy::{ClusterPolicy, merge_policy};
+pub use transport_socket::secret_names;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use super::draft::ClusterDraft;
 use super::inputs::{AutoMtls, Certificates, Discovery, OutboundClusterInputs, ProxyKind};
-use crate::tls;
+use crate::tls::{self, SecretNames};
 use base::Diagnostic;
 use istio_api::networking::destination_rule::{ClientTlsMode, ClientTlsSettings, ProxyProtocolVersion};
 use xds_api::Wire;
@@ -105,20 +105,30 @@ fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Resul
         }
         ClientTlsMode::Simple | ClientTlsMode::Mutual => {
             set_automatic_names(draft, settings);
-            // A sidecar would otherwise let every workload of the namespace use the Secret.
-            let honoured = inputs.proxy.kind == ProxyKind::Gateway || inputs.metadata.rule_selects_workloads;
-            let user = tls::UserTlsInputs {
-                settings,
-                service_names: inputs.subject_alt_names,
-                http2,
-                defaults: inputs.mesh.tls_defaults.as_ref(),
-                credentials: honoured.then_some(inputs.proxy.credentials),
-            };
-            tls::user_tls(&user).map(Chosen::User).map_err(|field| {
+            tls::user_tls(&user_tls_inputs(inputs, settings, http2)).map(Chosen::User).map_err(|field| {
                 error(field, "MUTUAL needs the client's certificate and key; set clientCertificate and privateKey, or credentialName")
             })
         }
     }
+}
+
+fn user_tls_inputs<'a>(inputs: &OutboundClusterInputs<'a>, settings: &'a ClientTlsSettings, http2: bool) -> tls::UserTlsInputs<'a> {
+    tls::UserTlsInputs {
+        settings,
+        service_names: inputs.subject_alt_names,
+        http2,
+        defaults: inputs.mesh.tls_defaults.as_ref(),
+        credentials: inputs.proxy.credentials,
+        // A sidecar would otherwise let every workload of the namespace use the Secret.
+        credentials_honoured: inputs.proxy.kind == ProxyKind::Gateway || inputs.metadata.rule_selects_workloads,
+    }
+}
+
+/// The secrets that the cluster of these inputs wants of istiod.
+pub fn secret_names(inputs: &OutboundClusterInputs<'_>) -> SecretNames {
+    let settings = inputs.policy.tls.as_ref().filter(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
+    let context = settings.and_then(|settings| tls::user_tls(&user_tls_inputs(inputs, settings, false)).ok().flatten());
+    context.and_then(|context| context.common_tls_context).map(|common| SecretNames::of(&common)).unwrap_or_default()
 }
 
 /// Without a given SNI the one of the request is sent; without given names the certificate must be for it.

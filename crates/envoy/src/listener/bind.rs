@@ -3,7 +3,7 @@
 use super::names;
 use base::PortNumber;
 use std::{net::IpAddr, sync::Arc};
-use xds_api::envoy::config::core::v3::{Address, Pipe, SocketAddress, address, socket_address::PortSpecifier};
+use xds_api::envoy::config::core::v3::{Address, Pipe, SocketAddress, address, socket_address::{PortSpecifier, Protocol}};
 use xds_api::envoy::config::listener::v3::AdditionalAddress;
 
 /// An address of a listener.
@@ -55,6 +55,15 @@ impl Bind {
                 Address { address: Some(address::Address::Pipe(Pipe { path: path.as_ref().to_owned(), ..Pipe::default() })) }
             }
         }
+    }
+
+    /// The same for datagrams.
+    pub(super) fn udp_address(&self) -> Address {
+        let mut address = self.address();
+        if let Some(address::Address::SocketAddress(socket)) = &mut address.address {
+            socket.protocol = Protocol::Udp.into();
+        }
+        address
     }
 
     pub(super) fn additional_addresses(&self) -> Vec<AdditionalAddress> {

@@ -8,8 +8,8 @@ use crate::filter::listener::{DisabledPorts, proxy_protocol::proxy_protocol, tls
 use crate::filter::network::http_connection_manager::{Direction, HttpConnectionManagerInputs, Routes, http_connection_manager};
 use crate::filter::network::tcp_proxy::{TcpDestinations, TcpProxyInputs, tcp_filters};
 use base::{Cidr, Protocol};
-use xds_api::envoy::config::core::v3::{Metadata, TrafficDirection, TransportSocket};
-use xds_api::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use xds_api::envoy::config::core::v3::{Metadata, TrafficDirection, TransportSocket, UdpSocketConfig};
+use xds_api::envoy::config::listener::v3::{Filter, FilterChain, Listener, QuicProtocolOptions, UdpListenerConfig};
 
 /// What one filter chain does.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,6 +32,16 @@ pub enum GatewayAction {
         /// The declared protocol, of which MongoDB has a filter of its own.
         protocol: Protocol,
     },
+}
+
+/// What carries the bytes of a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum GatewayTransport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// HTTP/3: chains are HTTP, with a transport socket by [`crate::tls::quic_transport_socket`].
+    Quic,
 }
 
 /// One filter chain.
@@ -58,6 +68,8 @@ pub struct GatewayListenerInputs<'a> {
     pub chains: &'a [GatewayChain],
     /// `gatewayTopology.proxyProtocol`: every connection begins with a header of the load balancer.
     pub proxy_protocol: bool,
+    /// What carries the bytes.
+    pub transport: GatewayTransport,
     /// What is common to the gateway.
     pub options: &'a ProxyOptions,
 }
@@ -66,6 +78,9 @@ pub struct GatewayListenerInputs<'a> {
 pub fn gateway_listener(inputs: &GatewayListenerInputs<'_>) -> Option<Listener> {
     if inputs.chains.is_empty() {
         return None;
+    }
+    if inputs.transport == GatewayTransport::Quic {
+        return Some(quic_listener(inputs));
     }
     let mut listener_filters = Vec::new();
     if inputs.proxy_protocol {
@@ -83,6 +98,25 @@ pub fn gateway_listener(inputs: &GatewayListenerInputs<'_>) -> Option<Listener> 
         access_log: inputs.options.listener_access_logs.clone(),
         ..inputs.options.socket_listener(inputs.bind)
     })
+}
+
+/// `udp_<address>_<port>`. QUIC reads the server name by itself, and UDP knows no connections to balance or to buffer.
+fn quic_listener(inputs: &GatewayListenerInputs<'_>) -> Listener {
+    let quic = QuicProtocolOptions::default();
+    Listener {
+        name: format!("udp_{}", inputs.bind.listener_name()),
+        address: Some(inputs.bind.udp_address()),
+        filter_chains: distinct_chains(inputs.chains.iter().map(|chain| filter_chain(inputs, chain)).collect()),
+        udp_listener_config: Some(UdpListenerConfig {
+            downstream_socket_config: Some(UdpSocketConfig::default()),
+            quic_options: Some(quic),
+            ..UdpListenerConfig::default()
+        }),
+        enable_reuse_port: Some(true.into()),
+        traffic_direction: TrafficDirection::Outbound.into(),
+        access_log: inputs.options.listener_access_logs.clone(),
+        ..Listener::default()
+    }
 }
 
 fn filter_chain(inputs: &GatewayListenerInputs<'_>, chain: &GatewayChain) -> FilterChain {
@@ -110,7 +144,10 @@ fn filters(inputs: &GatewayListenerInputs<'_>, action: &GatewayAction) -> Vec<Fi
             vec![http_connection_manager(&HttpConnectionManagerInputs {
                 stat_prefix: if server.is_empty() { &of_listener } else { server },
                 routes: Routes::Rds(route),
-                direction: Direction::Gateway,
+                direction: match inputs.transport {
+                    GatewayTransport::Tcp => Direction::Gateway,
+                    GatewayTransport::Quic => Direction::GatewayQuic,
+                },
                 grpc_web: *grpc_web,
                 http_proxy: false,
                 options: &inputs.options.http,

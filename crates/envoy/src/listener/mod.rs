@@ -21,7 +21,7 @@ mod virtual_inbound;
 mod virtual_outbound;
 
 pub use bind::Bind;
-pub use gateway::{GatewayAction, GatewayChain, GatewayListenerInputs, gateway_listener};
+pub use gateway::{GatewayAction, GatewayChain, GatewayListenerInputs, GatewayTransport, gateway_listener};
 pub use inbound_chain::{Certificates, InboundChainInputs, InboundProtocol, InboundTls, MutualTlsMode};
 pub use options::ProxyOptions;
 pub use outbound::{OutboundAction, OutboundChain, OutboundFallback, OutboundListenerInputs, outbound_listener};

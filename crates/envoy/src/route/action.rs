@@ -8,11 +8,12 @@ use super::{
     retry::retry_policy,
     rewrite::rewrite_path,
 };
+use crate::filter::http::stateful_session::SessionState;
 use istio_api::networking::virtual_service::{HttpRoute, HttpRouteDestination};
 use xds_api::{
     envoy::config::route::v3::{
         RouteAction, RouteMatch, WeightedCluster,
-        route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HashPolicy, HostRewriteSpecifier},
+        route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier},
         weighted_cluster::{ClusterWeight, cluster_weight},
     },
     google::protobuf::Duration,
@@ -25,6 +26,8 @@ pub(super) struct Forward {
     pub authority: Option<String>,
     /// The header changes of a single destination, which belong to the route: only weighted clusters have a place for them.
     pub headers: HeaderChanges,
+    /// How clients stay with an endpoint: that of the first destination with a way.
+    pub session: Option<SessionState>,
 }
 
 /// Forwards what `rule` matched; `None` if no destination has a weight. `authority` is what the rule's header changes set.
@@ -58,16 +61,18 @@ pub(super) fn forward(
         if action.host_rewrite_specifier.is_none() {
             action.host_rewrite_specifier = headers.authority.clone().map(HostRewriteSpecifier::HostRewriteLiteral);
         }
-        return Some(Forward { action, authority: target.authority, headers });
+        return Some(Forward { action, authority: target.authority, headers, session: target.session });
     }
-    let (clusters, hashes): (Vec<_>, Vec<_>) = rule.route.iter().filter_map(|destination| weighted(destination, &resolver)).unzip();
+    let targets: Vec<_> = rule.route.iter().filter_map(|destination| weighted(destination, &resolver)).collect();
+    let session = targets.iter().find_map(|(_, target)| target.session.clone());
+    let (clusters, hashes): (Vec<_>, Vec<_>) = targets.into_iter().map(|(cluster, target)| (cluster, target.hash)).unzip();
     if clusters.is_empty() {
         return None;
     }
     action.retry_policy = retry_policy(retries, false);
     action.hash_policy = hashes.into_iter().flatten().collect();
     action.cluster_specifier = Some(ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..Default::default() }));
-    Some(Forward { action, authority: None, headers: HeaderChanges::default() })
+    Some(Forward { action, authority: None, headers: HeaderChanges::default(), session })
 }
 
 /// Sets the time limit of the request, 0 for none (Envoy's own default would be 15 s), and lets `grpc-timeout` headers
@@ -93,12 +98,12 @@ fn single(destination: &HttpRouteDestination, resolver: &Resolver<'_>) -> Option
 }
 
 /// One of several destinations; `None` if its weight is 0.
-fn weighted(destination: &HttpRouteDestination, resolver: &Resolver<'_>) -> Option<(ClusterWeight, Option<HashPolicy>)> {
+fn weighted(destination: &HttpRouteDestination, resolver: &Resolver<'_>) -> Option<(ClusterWeight, Target)> {
     let weight = u32::try_from(destination.weight).ok().filter(|weight| *weight > 0)?;
     let target = resolver.target(destination.destination.as_ref()?);
     let headers = HeaderChanges::new(destination.headers.as_ref());
     let cluster = ClusterWeight {
-        name: target.cluster,
+        name: target.cluster.clone(),
         weight: Some(weight.into()),
         request_headers_to_add: headers.request_headers_to_add,
         request_headers_to_remove: headers.request_headers_to_remove,
@@ -107,5 +112,5 @@ fn weighted(destination: &HttpRouteDestination, resolver: &Resolver<'_>) -> Opti
         host_rewrite_specifier: headers.authority.map(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
         ..Default::default()
     };
-    Some((cluster, target.hash))
+    Some((cluster, target))
 }

@@ -1,6 +1,7 @@
 //! Routes that no user wrote: to a service without VirtualService, and from the sidecar to its own application.
 
 use super::{action::set_timeout, hash::hash_policy, names, retry};
+use crate::filter::http::stateful_session::{self, SessionState};
 use base::PortNumber;
 use istio_api::networking::{destination_rule::ConsistentHashLb, virtual_service::HttpRetry};
 use xds_api::{
@@ -24,6 +25,8 @@ pub struct DefaultRouteInputs<'a> {
     pub retries: Option<&'a HttpRetry>,
     /// How the service's DestinationRule chooses endpoints by hash, if it does.
     pub hash: Option<&'a ConsistentHashLb>,
+    /// How the service keeps clients with an endpoint, if it does.
+    pub session: Option<&'a SessionState>,
 }
 
 /// Every request to the service's cluster (Istio's `BuildDefaultHTTPOutboundRoute`).
@@ -35,7 +38,10 @@ pub fn default_route(inputs: &DefaultRouteInputs<'_>) -> Route {
     action.retry_policy = retry::retry_policy(inputs.retries, false);
     action.hash_policy = hash.into_iter().collect();
     set_timeout(&mut action, Duration::default());
-    every_request(names::DEFAULT_ROUTE, Action::Route(action), Some(format!("{}:{}/*", inputs.hostname, inputs.port)))
+    let mut route = every_request(names::DEFAULT_ROUTE, Action::Route(action), Some(format!("{}:{}/*", inputs.hostname, inputs.port)));
+    let session = inputs.session.map(|session| (stateful_session::NAME.to_string(), stateful_session::of_route(session)));
+    route.typed_per_filter_config.extend(session);
+    route
 }
 
 /// What the route from a sidecar to its application depends on.

@@ -1,6 +1,7 @@
 //! From a destination, as the user wrote it, to the name of a cluster.
 
 use super::names;
+use crate::filter::http::stateful_session::SessionState;
 use base::{Hostname, PortNumber};
 use istio_api::networking::{destination_rule::ConsistentHashLb, virtual_service::Destination};
 use std::{collections::BTreeMap, sync::Arc};
@@ -33,6 +34,8 @@ pub struct ResolvedDestination {
     pub only_port: Option<PortNumber>,
     /// How the DestinationRule of the service (port and subset considered) chooses endpoints by hash, if it does.
     pub hash: Option<Arc<ConsistentHashLb>>,
+    /// How the service keeps clients with an endpoint, if it does.
+    pub session: Option<SessionState>,
 }
 
 /// Everything that is known about the destinations of one VirtualService. A destination that is missing here leads to the
@@ -57,13 +60,15 @@ pub(super) struct Target {
     pub authority: Option<String>,
     /// The hash by which its endpoints are chosen.
     pub hash: Option<HashPolicy>,
+    /// How its clients stay with an endpoint.
+    pub session: Option<SessionState>,
 }
 
 impl Resolver<'_> {
     /// The cluster of `destination` (Istio's `GetDestinationCluster`).
     pub fn target(&self, destination: &Destination) -> Target {
         if destination.host.is_empty() {
-            return Target { cluster: names::UNKNOWN_SERVICE_CLUSTER.to_string(), authority: None, hash: None };
+            return Target { cluster: names::UNKNOWN_SERVICE_CLUSTER.to_string(), authority: None, hash: None, session: None };
         }
         let known = self.destinations.get(&DestinationKey::of(destination));
         let hostname =
@@ -74,6 +79,7 @@ impl Resolver<'_> {
             cluster: names::outbound_cluster(port, &destination.subset, hostname.as_str()),
             authority: Some(format!("{hostname}:{port}")),
             hash: known.and_then(|known| known.hash.as_deref()).and_then(super::hash::hash_policy),
+            session: known.and_then(|known| known.session.clone()),
         }
     }
 }

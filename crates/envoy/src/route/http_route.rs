@@ -10,6 +10,7 @@ use super::{
     matches::{can_match, route_match},
     redirect::redirect_action,
 };
+use crate::filter::http::stateful_session;
 use base::{Diagnostic, Labels, ObjectRef, PortNumber};
 use istio_api::networking::virtual_service::{HttpMatchRequest, HttpRetry, HttpRoute, VirtualService};
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,6 +156,8 @@ fn route(rule: &HttpRoute, request: Option<&HttpMatchRequest>, inputs: &HttpRout
     } else {
         forward(rule, inputs, out.r#match.as_ref(), headers.authority.take()).map(|forward| {
             authority = forward.authority;
+            let session = forward.session.map(|session| (stateful_session::NAME.to_string(), stateful_session::of_route(&session)));
+            out.typed_per_filter_config.extend(session);
             append(&mut headers, forward.headers);
             Action::Route(forward.action)
         })

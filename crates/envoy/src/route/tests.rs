@@ -64,7 +64,7 @@ impl Setting {
         let hash: ConsistentHashLb = serde_json::from_value(hash).unwrap();
         let key = DestinationKey { host: host.to_string(), subset: String::new(), port: None };
         let hostname = Hostname::resolve(host, "shop", "cluster.local");
-        let known = ResolvedDestination { hostname, only_port: Some(8080), hash: Some(Arc::new(hash)) };
+        let known = ResolvedDestination { hostname, only_port: Some(8080), hash: Some(Arc::new(hash)), session: None };
         Self { destinations: BTreeMap::from([(key, known)]), ..Self::default() }
     }
 }
@@ -362,7 +362,7 @@ fn a_rule_that_envoy_would_refuse_answers_500_and_is_reported() {
 #[test]
 fn routes_without_virtual_service() {
     let retries = Setting::default().routes(json!([{ "route": to("reviews") }]))[0]["route"]["retry_policy"].clone();
-    let outbound = default_route(&DefaultRouteInputs { hostname: "reviews.shop", port: 9080, retries: None, hash: None });
+    let outbound = default_route(&DefaultRouteInputs { hostname: "reviews.shop", port: 9080, retries: None, hash: None, session: None });
     assert_eq!(
         to_json(&outbound),
         json!({
@@ -408,6 +408,7 @@ fn a_route_configuration_from_pieces_equals_the_whole() {
         routes,
         counts_attempts: true,
         https_redirect: true,
+        offers_http3: false,
     });
     let hosts = vec![host, allow_any(names::PASSTHROUGH_CLUSTER), allow_any_dynamic_dns(), block_all(), blackhole(80)];
     let whole = RouteConfiguration {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
 use xds_api::{
     Wire,
+    envoy::config::core::v3::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction},
     envoy::config::route::v3::{
         Route, RouteAction, VirtualHost, route::Action, route_action::ClusterSpecifier, virtual_host::TlsRequirementType,
     },
@@ -28,6 +29,8 @@ pub struct VirtualHostInputs {
     pub counts_attempts: bool,
     /// Whether plain-text requests are redirected to https (`tls.httpsRedirect` of a gateway's server).
     pub https_redirect: bool,
+    /// Whether clients are told that they may come over HTTP/3 to the same port.
+    pub offers_http3: bool,
 }
 
 /// A virtual host, which by default counts attempts in the header `x-envoy-attempt-count`.
@@ -39,7 +42,18 @@ pub fn virtual_host(inputs: VirtualHostInputs) -> VirtualHost {
         routes: inputs.routes,
         require_tls: require_tls.into(),
         include_request_attempt_count: inputs.counts_attempts,
+        response_headers_to_add: inputs.offers_http3.then(|| alternative_service(inputs.port)).into_iter().collect(),
         ..Default::default()
+    }
+}
+
+/// `alt-svc` (RFC 7838), good for a day.
+fn alternative_service(port: PortNumber) -> HeaderValueOption {
+    let header = HeaderValue { key: "alt-svc".to_owned(), value: format!("h3=\":{port}\"; ma=86400"), ..HeaderValue::default() };
+    HeaderValueOption {
+        header: Some(header),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
     }
 }
 

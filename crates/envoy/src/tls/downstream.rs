@@ -2,14 +2,14 @@
 
 use super::source::{
     CredentialSource, ROOT_CERTIFICATE, WORKLOAD_CERTIFICATE, credential_ca_name, credential_secret_config, file_certificate_name,
-    file_root_name, file_secret_config, workload_secret_config,
+    file_root_secret, file_secret_config, workload_secret_config,
 };
 use super::{parameters, upstream::exact_names};
 use istio_api::mesh::mesh_config::TlsConfig;
-use istio_api::networking::gateway::{ServerTlsMode, ServerTlsSettings, TlsCertificate as TlsCertificatePair};
+use istio_api::networking::gateway::{ServerTlsMode, ServerTlsSettings};
 use xds_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use xds_api::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsCertificate, TlsParameters,
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
     certificate_validation_context::TrustChainVerification,
     common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
 };
@@ -127,10 +127,10 @@ fn server_certificates(settings: &ServerTlsSettings, source: CredentialSource) -
         return names.into_iter().map(|name| credential_secret_config(name, source)).collect();
     }
     if settings.tls_certificates.is_empty() {
-        return vec![file_secret_config(&file_certificate_name(&settings.server_certificate, &settings.private_key))];
+        return vec![file_secret_config(&file_certificate_name(&settings.server_certificate, &settings.private_key), source)];
     }
     let certificates = settings.tls_certificates.iter();
-    certificates.map(|pair| file_secret_config(&file_certificate_name(&pair.server_certificate, &pair.private_key))).collect()
+    certificates.map(|pair| file_secret_config(&file_certificate_name(&pair.server_certificate, &pair.private_key), source)).collect()
 }
 
 /// The check of clients' certificates, if there is one.
@@ -148,24 +148,30 @@ fn client_validation(settings: &ServerTlsSettings, source: CredentialSource) -> 
     }
     match settings.mode {
         ServerTlsMode::IstioMutual => Some(combined(context, workload_secret_config(ROOT_CERTIFICATE))),
-        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => Some(combined(context, client_authorities(settings, source))),
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
+            let (authorities, crl) = client_authorities(settings, source);
+            context.crl = crl;
+            Some(combined(context, authorities))
+        }
         _ if !settings.subject_alt_names.is_empty() => Some(ValidationContextType::ValidationContext(context)),
         _ => None,
     }
 }
 
-/// The authorities of clients: a Secret or ConfigMap of their own, the `-cacert` of the credential, or a file.
-fn client_authorities(settings: &ServerTlsSettings, source: CredentialSource) -> SdsSecretConfig {
+/// The authorities of clients: a Secret or ConfigMap of their own, the `-cacert` of the credential, or a file; and the file
+/// of what they revoked, where the proxy reads it beside them.
+fn client_authorities(settings: &ServerTlsSettings, source: CredentialSource) -> (SdsSecretConfig, Option<DataSource>) {
+    let crl = || file(&settings.ca_crl);
     if !settings.ca_cert_credential_name.is_empty() {
-        return credential_secret_config(&settings.ca_cert_credential_name, source);
+        return (credential_secret_config(&settings.ca_cert_credential_name, source), crl());
     }
     if let Some(name) = credentials(settings).first() {
-        return credential_secret_config(&credential_ca_name(name), source);
+        return (credential_secret_config(&credential_ca_name(name), source), crl());
     }
     let of_certificate = settings.tls_certificates.first().map(|pair| pair.ca_certificates.as_str()).unwrap_or_default();
     match [settings.ca_certificates.as_str(), of_certificate].into_iter().find(|path| !path.is_empty()) {
-        Some(path) => file_secret_config(&file_root_name(path)),
-        None => workload_secret_config(ROOT_CERTIFICATE),
+        Some(path) => file_root_secret(path, &settings.ca_crl, source),
+        None => (workload_secret_config(ROOT_CERTIFICATE), crl()),
     }
 }
 
@@ -189,32 +195,4 @@ fn server_parameters(settings: &ServerTlsSettings, defaults: Option<&TlsConfig>)
         parameters.ecdh_curves = curves;
     }
     (parameters != TlsParameters::default()).then_some(parameters)
-}
-
-/// Makes the proxy read the certificate files of a server by itself, for a proxy without an agent that would serve them.
-/// Credentials (Secrets) stay as they are: istiod serves these.
-pub fn read_files(context: &mut DownstreamTlsContext, settings: &ServerTlsSettings) {
-    let Some(common) = &mut context.common_tls_context else { return };
-    if credentials(settings).is_empty() {
-        let own = TlsCertificatePair {
-            server_certificate: settings.server_certificate.clone(),
-            private_key: settings.private_key.clone(),
-            ..Default::default()
-        };
-        let pairs = if settings.tls_certificates.is_empty() { std::slice::from_ref(&own) } else { &settings.tls_certificates };
-        common.tls_certificate_sds_secret_configs.clear();
-        common.tls_certificates = pairs
-            .iter()
-            .map(|pair| TlsCertificate {
-                certificate_chain: file(&pair.server_certificate),
-                private_key: file(&pair.private_key),
-                ..TlsCertificate::default()
-            })
-            .collect();
-        if let Some(ValidationContextType::CombinedValidationContext(combined)) = common.validation_context_type.take() {
-            let mut check = combined.default_validation_context.unwrap_or_default();
-            check.trusted_ca = file(&settings.ca_certificates);
-            common.validation_context_type = Some(ValidationContextType::ValidationContext(check));
-        }
-    }
 }

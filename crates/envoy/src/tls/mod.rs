@@ -8,8 +8,8 @@ mod secret;
 mod source;
 mod upstream;
 
-pub use downstream::{DownstreamAlpn, ServerTlsInputs, downstream_mtls, gateway_server_tls, read_files};
-pub use secret::{CertificateSecret, ca_secret, secret};
+pub use downstream::{DownstreamAlpn, ServerTlsInputs, downstream_mtls, gateway_server_tls};
+pub use secret::{CertificateSecret, SecretNames, ca_secret, file_secret, needs_agent, secret};
 pub use source::{
     CredentialSource, ROOT_CERTIFICATE, SDS_CLUSTER, SDS_EXTERNAL_CLUSTER, WORKLOAD_CERTIFICATE, ads_secret_config,
     credential_resource_name, credential_secret_config, file_certificate_name, file_root_name, file_secret_config, workload_secret_config,
@@ -17,6 +17,7 @@ pub use source::{
 pub use upstream::{UserTlsInputs, istio_mutual, user_tls};
 
 use xds_api::envoy::config::core::v3::{TransportSocket, transport_socket};
+use xds_api::envoy::extensions::transport_sockets::quic::v3::QuicDownstreamTransport;
 use xds_api::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use xds_api::google::protobuf::Any;
 use xds_api::{
@@ -45,6 +46,12 @@ pub fn upstream_transport_socket(context: &UpstreamTlsContext) -> TransportSocke
 /// mTLS of HBONE's outer connection; the name of the socket is Istio's.
 pub(crate) fn hbone_transport_socket(trust_domain: &str) -> TransportSocket {
     transport_socket("tls", upstream::hbone(trust_domain).to_any())
+}
+
+/// TLS of a filter chain of HTTP/3.
+pub fn quic_transport_socket(context: DownstreamTlsContext) -> TransportSocket {
+    let quic = QuicDownstreamTransport { downstream_tls_context: Some(context), ..QuicDownstreamTransport::default() };
+    transport_socket("envoy.transport_sockets.quic", quic.to_any())
 }
 
 /// TLS of a filter chain.

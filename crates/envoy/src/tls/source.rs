@@ -1,8 +1,9 @@
 //! Where Envoy gets a secret: from the agent on the workload's side, from an external provider on a Unix socket, or
 //! from istiod over ADS.
 
+use super::downstream::file;
 use xds_api::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, GrpcService,
+    AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, DataSource, GrpcService,
     api_config_source::ApiType,
     config_source::ConfigSourceSpecifier,
     grpc_service::{EnvoyGrpc, TargetSpecifier},
@@ -19,6 +20,8 @@ pub const SDS_CLUSTER: &str = "sds-grpc";
 /// The cluster of an external provider's socket, in Istio's bootstrap.
 pub const SDS_EXTERNAL_CLUSTER: &str = "sds-external";
 
+/// The file name that stands for the authorities of the system.
+pub(super) const SYSTEM_AUTHORITIES: &str = "system";
 /// What Istio appends to the name of a credential for its authorities.
 const CA_SUFFIX: &str = "-cacert";
 /// The prefix of credentials that an external provider serves on a socket.
@@ -36,6 +39,9 @@ pub enum CredentialSource {
     Ads,
     /// The same, but `sds://` names from an external provider, whose socket the proxy reported in its node metadata.
     AdsOrExternal,
+    /// The same for a proxy without an agent: what an agent would read from files for it, it is told to read itself, in
+    /// secrets of their own, so that a file that does not exist spoils nothing else.
+    AdsWithFiles,
 }
 
 fn grpc(cluster: &str, initial_fetch_timeout: Option<Duration>) -> ConfigSource {
@@ -63,9 +69,27 @@ pub fn workload_secret_config(name: &str) -> SdsSecretConfig {
     SdsSecretConfig { name: name.to_owned(), sds_config: Some(grpc(SDS_CLUSTER, Some(Duration::default()))) }
 }
 
-/// A secret that the agent reads from files; see [`file_certificate_name`] and [`file_root_name`].
-pub fn file_secret_config(name: &str) -> SdsSecretConfig {
-    SdsSecretConfig { name: name.to_owned(), sds_config: Some(grpc(SDS_CLUSTER, None)) }
+/// Authorities in a file and, if there is one, the list of what they revoked: what names them, and what of the list is left
+/// to the context that names them. An agent serves authorities only, so that the proxy reads the list by itself and as a
+/// part of that context.
+pub(super) fn file_root_secret(authorities: &str, revocations: &str, source: CredentialSource) -> (SdsSecretConfig, Option<DataSource>) {
+    match source {
+        CredentialSource::AdsWithFiles if !revocations.is_empty() => {
+            (ads_secret_config(&file_root_with_revocations(authorities, revocations)), None)
+        }
+        _ => (file_secret_config(&file_root_name(authorities), source), file(revocations)),
+    }
+}
+
+/// A secret that the agent reads from files, or the proxy itself without one; see [`file_certificate_name`] and
+/// [`file_root_name`].
+pub fn file_secret_config(name: &str, source: CredentialSource) -> SdsSecretConfig {
+    match source {
+        CredentialSource::AdsWithFiles => ads_secret_config(name),
+        CredentialSource::Ads | CredentialSource::AdsOrExternal => {
+            SdsSecretConfig { name: name.to_owned(), sds_config: Some(grpc(SDS_CLUSTER, None)) }
+        }
+    }
 }
 
 /// A secret that istiod serves on the proxy's own ADS stream.
@@ -78,14 +102,26 @@ pub fn ads_secret_config(name: &str) -> SdsSecretConfig {
     SdsSecretConfig { name: name.to_owned(), sds_config: Some(source) }
 }
 
+/// What the names of certificates in files begin with.
+pub(super) const FILE_CERTIFICATE: &str = "file-cert:";
+/// What the names of authorities in files begin with.
+pub(super) const FILE_ROOT: &str = "file-root:";
+/// What stands between the names of two files.
+pub(super) const FILE_SEPARATOR: char = '~';
+
 /// The agent's name of a certificate and key in files.
 pub fn file_certificate_name(certificate: &str, key: &str) -> String {
-    format!("file-cert:{certificate}~{key}")
+    format!("{FILE_CERTIFICATE}{certificate}{FILE_SEPARATOR}{key}")
+}
+
+/// The name of authorities in a file, and of a list of what they revoked, for a proxy that reads both by itself.
+pub(super) fn file_root_with_revocations(authorities: &str, revocations: &str) -> String {
+    format!("{FILE_ROOT}{authorities}{FILE_SEPARATOR}{revocations}")
 }
 
 /// The agent's name of authorities in a file; `system` is the system's.
 pub fn file_root_name(authorities: &str) -> String {
-    format!("file-root:{authorities}")
+    format!("{FILE_ROOT}{authorities}")
 }
 
 /// The resource name of a `credentialName`: `kubernetes://<name>` unless it has one of Istio's prefixes.

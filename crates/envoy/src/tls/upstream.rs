@@ -1,10 +1,10 @@
 //! TLS that clusters begin: the mesh's mTLS and what a DestinationRule sets.
 
-use super::downstream::{combined, file};
+use super::downstream::combined;
 use super::parameters;
 use super::source::{
-    CredentialSource, ROOT_CERTIFICATE, WORKLOAD_CERTIFICATE, credential_ca_name, credential_secret_config, file_certificate_name,
-    file_root_name, file_secret_config, workload_secret_config,
+    CredentialSource, ROOT_CERTIFICATE, SYSTEM_AUTHORITIES, WORKLOAD_CERTIFICATE, credential_ca_name, credential_secret_config, file_certificate_name,
+    file_root_secret, file_secret_config, workload_secret_config,
 };
 use istio_api::mesh::mesh_config::TlsConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, ClientTlsSettings};
@@ -13,9 +13,6 @@ use xds_api::envoy::extensions::transport_sockets::tls::v3::{
     common_tls_context::ValidationContextType, subject_alt_name_matcher::SanType,
 };
 use xds_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-
-/// The file name that stands for the authorities of the system.
-const SYSTEM_AUTHORITIES: &str = "system";
 
 /// Matchers for exactly these names.
 pub(super) fn exact_names(names: &[String]) -> Vec<StringMatcher> {
@@ -56,8 +53,10 @@ pub struct UserTlsInputs<'a> {
     pub http2: bool,
     /// `MeshConfig.tlsDefaults`.
     pub defaults: Option<&'a TlsConfig>,
-    /// Where Secrets come from; `None` where `credentialName` is not honoured (a sidecar whose rule selects no workloads).
-    pub credentials: Option<CredentialSource>,
+    /// Where Secrets come from.
+    pub credentials: CredentialSource,
+    /// Whether `credentialName` is honoured: not by a sidecar whose rule selects no workloads.
+    pub credentials_honoured: bool,
 }
 
 /// The TLS of a DestinationRule of mode SIMPLE or MUTUAL (Istio's `buildUpstreamClusterTLSContext`); `None` where
@@ -70,10 +69,13 @@ pub fn user_tls(inputs: &UserTlsInputs<'_>) -> Result<Option<UpstreamTlsContext>
     let names = if settings.subject_alt_names.is_empty() { inputs.service_names } else { &settings.subject_alt_names };
     let mut context = CommonTlsContext { tls_params: Some(parameters::client_parameters()), ..CommonTlsContext::default() };
     if settings.credential_name.is_empty() {
-        context.tls_certificate_sds_secret_configs = client_certificate_of_files(settings)?.into_iter().collect();
-        context.validation_context_type = Some(validation_by_files(settings, names));
+        context.tls_certificate_sds_secret_configs = client_certificate_of_files(inputs)?.into_iter().collect();
+        context.validation_context_type = Some(validation_by_files(settings, names, inputs.credentials));
     } else {
-        let Some(source) = inputs.credentials else { return Ok(None) };
+        if !inputs.credentials_honoured {
+            return Ok(None);
+        }
+        let source = inputs.credentials;
         if settings.mode == ClientTlsMode::Mutual {
             context.tls_certificate_sds_secret_configs = vec![credential_secret_config(&settings.credential_name, source)];
         }
@@ -88,23 +90,26 @@ pub fn user_tls(inputs: &UserTlsInputs<'_>) -> Result<Option<UpstreamTlsContext>
     Ok(Some(UpstreamTlsContext { common_tls_context: Some(context), sni: settings.sni.clone(), ..UpstreamTlsContext::default() }))
 }
 
-fn client_certificate_of_files(settings: &ClientTlsSettings) -> Result<Option<SdsSecretConfig>, &'static str> {
+fn client_certificate_of_files(inputs: &UserTlsInputs<'_>) -> Result<Option<SdsSecretConfig>, &'static str> {
+    let settings = inputs.settings;
     match (settings.mode, settings.client_certificate.as_str(), settings.private_key.as_str()) {
         (ClientTlsMode::Mutual, "", _) => Err("clientCertificate"),
         (ClientTlsMode::Mutual, _, "") => Err("privateKey"),
-        (ClientTlsMode::Mutual, certificate, key) => Ok(Some(file_secret_config(&file_certificate_name(certificate, key)))),
+        (ClientTlsMode::Mutual, certificate, key) => {
+            Ok(Some(file_secret_config(&file_certificate_name(certificate, key), inputs.credentials)))
+        }
         _ => Ok(None),
     }
 }
 
 /// The server must be signed by the given file, without one by the system's authorities (VERIFY_CERTIFICATE_AT_CLIENT).
-fn validation_by_files(settings: &ClientTlsSettings, names: &[String]) -> ValidationContextType {
+fn validation_by_files(settings: &ClientTlsSettings, names: &[String], source: CredentialSource) -> ValidationContextType {
     if settings.insecure_skip_verify == Some(true) {
         return ValidationContextType::ValidationContext(CertificateValidationContext::default());
     }
     let path = if settings.ca_certificates.is_empty() { SYSTEM_AUTHORITIES } else { &settings.ca_certificates };
-    let context = CertificateValidationContext { crl: file(&settings.ca_crl), ..names_context(names) };
-    combined(context, file_secret_config(&file_root_name(path)))
+    let (authorities, crl) = file_root_secret(path, &settings.ca_crl, source);
+    combined(CertificateValidationContext { crl, ..names_context(names) }, authorities)
 }
 
 fn validation_by_credential(settings: &ClientTlsSettings, names: &[String], source: CredentialSource) -> ValidationContextType {

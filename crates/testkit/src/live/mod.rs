@@ -135,18 +135,21 @@ async fn run(case: &Case, network: &Network) -> Result<()> {
     let (state, workloads, running) = (RefCell::new(state), RefCell::new(workloads), RefCell::new(running));
     let stage = load::Stage { case, state, workloads, running, upstream, names, authority: &authority };
     failures.extend(stage.run(&case.load).await.err().map(|error| format!("{error:#}")));
-    end(stage.running.into_inner(), failures).await
+    end(case, stage.running.into_inner(), failures).await
 }
 
 /// Stops the Envoys, and says what failed.
-async fn end(running: Vec<Running>, failures: Vec<String>) -> Result<()> {
+async fn end(case: &Case, running: Vec<Running>, failures: Vec<String>) -> Result<()> {
     let (mut refusals, mut complaints) = (String::new(), String::new());
     for mut running in running {
         running.envoy.stop().await;
         refusals.push_str(&running.served.refusals());
         complaints.push_str(&running.envoy.complaints());
     }
-    ensure!(refusals.is_empty(), "Envoy refused its configuration: {refusals}");
+    match &case.file.refuses {
+        None => ensure!(refusals.is_empty(), "Envoy refused its configuration: {refusals}"),
+        Some(refused) => ensure!(refusals.contains(refused), "Envoy should refuse {refused:?}, and refused: {refusals}"),
+    }
     ensure!(failures.is_empty(), "{}\n  Envoy says: {complaints}", failures.join("\n  "));
     Ok(())
 }

@@ -17,6 +17,7 @@ use envoy::cluster::{
 use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, locality_policy};
 use envoy::filter::network::connection_settings;
 use envoy::route::names;
+use envoy::tls::SecretNames;
 use istio_api::mesh::mesh_config::MeshConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, Subset};
 use istio_api::security::peer_authentication::MutualTlsMode;
@@ -92,7 +93,7 @@ impl ClusterTraits {
                 Certificates::None => cluster::Certificates::None,
                 Certificates::Sds => cluster::Certificates::Sds,
             },
-            credentials: options::credentials(self.external_credentials),
+            credentials: options::credentials(self.certificates, self.external_credentials),
             hbone: self.hbone,
             preserves_header_case: self.preserves_header_case,
             buffer_limit: self.buffer_limit,
@@ -240,6 +241,7 @@ impl<'a> OneService<'a> {
         };
         let (cluster, _) = cluster::outbound_cluster(&inputs);
         let Some(cluster) = cluster else { return };
+        out.secrets.extend(cluster::secret_names(&inputs));
         if matches!(inputs.discovery, Discovery::Eds) {
             out.endpoints.push(Arc::new(spec));
         }
@@ -326,8 +328,9 @@ fn accounts(service: &Service, endpoints: &[Endpoint], mesh: &MeshConfig) -> Vec
     all
 }
 
-/// The clusters that every proxy has.
-pub fn fixed(view: &View<'_>) -> Vec<Built> {
+/// The clusters that every proxy has, and the secrets that they want.
+pub fn fixed(view: &View<'_>) -> (Vec<Built>, SecretNames) {
+    let mut secrets = SecretNames::default();
     let mesh = ClusterMeshDefaults::from(&*view.snapshot.mesh);
     let pool = view.snapshot.mesh.default_traffic_policy.as_ref().and_then(|policy| policy.connection_pool.as_ref());
     let mut clusters = BTreeMap::from([(names::BLACK_HOLE_CLUSTER, cluster::blackhole_cluster(&mesh))]);
@@ -341,9 +344,13 @@ pub fn fixed(view: &View<'_>) -> Vec<Built> {
         let families = families(view.class.families);
         if scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
             let tls = view.snapshot.mesh.outbound_traffic_policy.tls.as_ref();
-            clusters.extend(cluster::dynamic_dns_cluster(&mesh, families, tls).map(|cluster| (cluster::DYNAMIC_DNS_CLUSTER, cluster)));
+            let credentials = options::credentials(view.class.certificates, view.class.external_credentials);
+            if let Some((cluster, names)) = cluster::dynamic_dns_cluster(&mesh, families, tls, credentials) {
+                clusters.insert(cluster::DYNAMIC_DNS_CLUSTER, cluster);
+                secrets.extend(names);
+            }
         }
         clusters.insert(names::INBOUND_PASSTHROUGH_CLUSTER, cluster::inbound_passthrough_cluster(&mesh, inbound, families));
     }
-    clusters.into_iter().map(|(name, cluster)| (name.to_string(), cluster.to_bytes(), Arc::from([]))).collect()
+    (clusters.into_iter().map(|(name, cluster)| (name.to_string(), cluster.to_bytes(), Arc::from([]))).collect(), secrets)
 }

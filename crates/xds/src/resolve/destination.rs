@@ -2,10 +2,11 @@
 
 use super::View;
 use base::{Hostname, PortNumber};
+use envoy::filter::http::stateful_session::SessionState;
 use envoy::route::{DestinationKey, Destinations, ResolvedDestination};
 use istio_api::networking::destination_rule::{ConsistentHashLb, LoadBalancerSettings, TrafficPolicy};
 use model::{MergedRule, VirtualService};
-use registry::{Resolution, Service};
+use registry::{Resolution, Service, Session};
 use std::sync::Arc;
 
 /// The destinations of all rules of `vs` on a listener with this port.
@@ -24,9 +25,20 @@ pub fn of_virtual_service(view: &View<'_>, vs: &VirtualService, listener_port: P
         let wanted = destination.port.as_ref().and_then(|port| PortNumber::try_from(port.number).ok());
         let port = wanted.or(only_port).unwrap_or(listener_port);
         let hash = view.destination_rule(service).and_then(|rule| consistent_hash(rule, port, &destination.subset)).map(Arc::new);
-        out.insert(key, ResolvedDestination { hostname: service.key.hostname.clone(), only_port, hash });
+        out.insert(key, ResolvedDestination { hostname: service.key.hostname.clone(), only_port, hash, session: session(view, service) });
     }
     out
+}
+
+/// How the service keeps clients with an endpoint, where that is turned on.
+pub fn session(view: &View<'_>, service: &Service) -> Option<SessionState> {
+    if !view.snapshot.features.persistent_sessions {
+        return None;
+    }
+    service.session().map(|session| match session {
+        Session::Cookie { name, path } => SessionState::Cookie { name, path },
+        Session::Header(name) => SessionState::Header(name),
+    })
 }
 
 /// The service behind a name; an alias (ExternalName) leads to the service it stands for, in a few steps at most.

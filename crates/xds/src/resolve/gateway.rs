@@ -1,15 +1,14 @@
 //! A gateway's listeners and routes.
 
-use super::{View, auto_passthrough, misdirected, options, route as sidecar_route, tcp};
+use super::{View, auto_passthrough, misdirected, options, quic, route as sidecar_route, tcp};
 use crate::generate::Built;
 use base::{Hostname, Namespace, ObjectRef, PortNumber, Protocol};
 use bytes::Bytes;
 use envoy::access_log::Reporter;
-use envoy::listener::{self, GatewayAction, GatewayChain, GatewayListenerInputs};
+use envoy::listener::{self, GatewayAction, GatewayChain, GatewayListenerInputs, GatewayTransport};
 use envoy::route::{self, RouteConfigurationInputs};
 use envoy::tls::{self, DownstreamAlpn, ServerTlsInputs};
-use istio_api::networking::gateway::ServerTlsMode;
-use model::{Certificates, GatewayPort, GatewayServer, MergedGateway, VirtualService};
+use model::{GatewayPort, GatewayServer, MergedGateway, VirtualService};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -17,6 +16,7 @@ use std::{
 use xds_api::Wire;
 use xds_api::envoy::config::core::v3::TransportSocket;
 use xds_api::envoy::config::route::v3::Route;
+use xds_api::envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext;
 
 /// One virtual host while VirtualServices add to it.
 struct Host {
@@ -83,9 +83,11 @@ fn configuration(
         true => misdirected::hosts(all, servers, &hosts.keys().collect()),
         false => BTreeSet::new(),
     };
-    let attempts = view.proxy_config().proxy_headers.as_ref().and_then(|headers| headers.attempt_count.as_ref());
-    let counts_attempts = attempts.is_none_or(|header| header.disabled != Some(true));
-    let mut chunks: Vec<Bytes> = hosts.into_iter().map(|(name, host)| encode(&name, host, counts_attempts)).collect();
+    let common = Common {
+        counts_attempts: options::counts_attempts(view),
+        offers_http3: servers.iter().any(|server| quic::speaks(view, server)),
+    };
+    let mut chunks: Vec<Bytes> = hosts.into_iter().map(|(name, host)| encode(&name, host, &common)).collect();
     if chunks.is_empty() {
         chunks.push(route::encode_virtual_host(&route::blackhole(port.number)));
     }
@@ -99,15 +101,22 @@ fn configuration(
     (Bytes::from(chunks.concat()), origins)
 }
 
-fn encode(name: &Hostname, mut host: Host, counts_attempts: bool) -> Bytes {
+/// What all virtual hosts of a configuration have in common.
+struct Common {
+    counts_attempts: bool,
+    offers_http3: bool,
+}
+
+fn encode(name: &Hostname, mut host: Host, common: &Common) -> Bytes {
     route::move_catch_alls_last(&mut host.routes);
     let inputs = route::VirtualHostInputs {
         host: name.to_string(),
         port: host.port,
         domains: vec![name.to_string()],
         routes: host.routes,
-        counts_attempts,
+        counts_attempts: common.counts_attempts,
         https_redirect: host.https_redirect,
+        offers_http3: common.offers_http3,
     };
     route::encode_virtual_host(&route::virtual_host(inputs))
 }
@@ -145,8 +154,11 @@ pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
         let Some(bind) = listener::sidecar_egress_bind(&port.bind, port.number, false, &wildcards, &[]) else { continue };
         let chains: Vec<GatewayChain> = servers.iter().flat_map(|server| chains(view, port, server)).collect();
         let proxy_protocol = view.proxy_config().gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some());
-        let inputs = GatewayListenerInputs { bind: &bind, chains: &chains, proxy_protocol, options: &options };
-        if let Some(listener) = listener::gateway_listener(&inputs) {
+        let transport = GatewayTransport::Tcp;
+        let inputs = GatewayListenerInputs { bind: &bind, chains: &chains, proxy_protocol, transport, options: &options };
+        let quic = quic::chains(view, port, servers);
+        let over_quic = GatewayListenerInputs { chains: &quic, transport: GatewayTransport::Quic, ..inputs };
+        for listener in [inputs, over_quic].iter().filter_map(listener::gateway_listener) {
             let origins: BTreeSet<ObjectRef> = servers.iter().map(|server| server.origin.clone()).collect();
             out.push((listener.name.clone(), listener.to_bytes(), Arc::from(origins.into_iter().collect::<Vec<_>>())));
         }
@@ -246,22 +258,20 @@ fn client<'a>(view: &'a View<'_>, server: &'a GatewayServer) -> tcp::Client<'a> 
     }
 }
 
-/// The TLS of a server. A bare Envoy has no agent to read files for it, so that it reads them itself; it cannot serve
-/// mutual TLS of the mesh at all.
+/// The TLS of a server; none if it takes an agent that the proxy does not have.
 fn transport_socket(view: &View<'_>, server: &GatewayServer, alpn: DownstreamAlpn) -> Option<TransportSocket> {
+    tls_context(view, server, alpn).map(|context| tls::downstream_transport_socket(&context))
+}
+
+/// The same before it is packed.
+pub fn tls_context(view: &View<'_>, server: &GatewayServer, alpn: DownstreamAlpn) -> Option<DownstreamTlsContext> {
     let settings = server.server.tls.as_ref()?;
     let inputs = ServerTlsInputs {
         settings,
         alpn,
         defaults: view.snapshot.mesh.tls_defaults.as_ref(),
-        credentials: options::credentials(view.class.external_credentials),
+        credentials: options::credentials(view.class.certificates, view.class.external_credentials),
     };
-    let mut context = tls::gateway_server_tls(&inputs)?;
-    if view.class.certificates == Certificates::None {
-        if settings.mode == ServerTlsMode::IstioMutual {
-            return None;
-        }
-        tls::read_files(&mut context, settings);
-    }
-    Some(tls::downstream_transport_socket(&context))
+    let context = tls::gateway_server_tls(&inputs)?;
+    view.secrets.want(view.class.certificates, &context).then_some(context)
 }

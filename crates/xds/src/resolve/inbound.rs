@@ -14,7 +14,6 @@ use envoy::route::{InboundRouteInputs, inbound_route_configuration, names};
 use envoy::tls::{self, DownstreamAlpn, ServerTlsInputs};
 use istio_api::mesh::mesh_config::InboundTrafficMode;
 use istio_api::networking::destination_rule::ConnectionPoolSettings;
-use istio_api::networking::gateway::ServerTlsMode;
 use istio_api::networking::sidecar::{CaptureMode, IstioIngressListener};
 use istio_api::security::peer_authentication;
 use model::{InterceptionMode, SidecarScope};
@@ -276,16 +275,10 @@ fn custom_tls(view: &View<'_>, ingress: &IstioIngressListener) -> Option<Transpo
         settings,
         alpn: DownstreamAlpn::Http,
         defaults,
-        credentials: options::credentials(view.class.external_credentials),
+        credentials: options::credentials(view.class.certificates, view.class.external_credentials),
     };
-    let mut context = tls::gateway_server_tls(&inputs)?;
-    if view.class.certificates == model::Certificates::None {
-        if settings.mode == ServerTlsMode::IstioMutual {
-            return None;
-        }
-        tls::read_files(&mut context, settings);
-    }
-    Some(tls::downstream_transport_socket(&context))
+    let context = tls::gateway_server_tls(&inputs)?;
+    view.secrets.want(view.class.certificates, &context).then(|| tls::downstream_transport_socket(&context))
 }
 
 fn passthrough(view: &View<'_>) -> InboundPassthrough {

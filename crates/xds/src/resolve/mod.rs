@@ -16,6 +16,7 @@ pub mod misdirected;
 pub mod opaque;
 pub mod options;
 pub mod outbound;
+pub mod quic;
 pub mod route;
 pub mod secret;
 pub mod stat_name;
@@ -24,9 +25,10 @@ pub mod virtual_host;
 
 use crate::class::ClassKey;
 use base::{Cidr, Hostname};
+use envoy::tls::{SecretNames, needs_agent};
 use incremental::Reads;
 use istio_api::mesh::ProxyConfig;
-use model::{EgressListener, IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot, VirtualService};
+use model::{Certificates, EgressListener, IpFamilies, MergedGateway, MergedRule, SidecarScope, Snapshot, VirtualService};
 use registry::{Endpoint, Service, ServiceKey};
 use std::{
     cell::{OnceCell, RefCell},
@@ -34,6 +36,7 @@ use std::{
     net::IpAddr,
     sync::Arc,
 };
+use xds_api::envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext;
 
 /// What one class sees.
 pub enum Scope {
@@ -56,7 +59,30 @@ pub struct View<'a> {
     pub reads: Reads,
     /// The hosts whose rules were looked up.
     pub ruled: RuledHosts,
+    /// The secrets that were named.
+    pub secrets: WantedSecrets,
     config: OnceCell<Option<Box<ProxyConfig>>>,
+}
+
+/// Records the secrets that listeners want.
+#[derive(Default)]
+pub struct WantedSecrets(RefCell<SecretNames>);
+
+impl WantedSecrets {
+    /// What was recorded since the last call.
+    pub fn take(&self) -> SecretNames {
+        self.0.take()
+    }
+
+    /// Records those of a context; `false` if the context cannot be, because it takes an agent that the proxy does not have.
+    fn want(&self, certificates: Certificates, context: &DownstreamTlsContext) -> bool {
+        let Some(common) = &context.common_tls_context else { return true };
+        if certificates == Certificates::None && needs_agent(common) {
+            return false;
+        }
+        self.0.borrow_mut().extend(SecretNames::of(common));
+        true
+    }
 }
 
 /// Records the host names whose rules a computation looks up.
@@ -73,7 +99,15 @@ impl RuledHosts {
 impl<'a> View<'a> {
     /// A view in which nothing was looked up yet.
     pub fn new(snapshot: &'a Snapshot, class: &'a ClassKey, scope: &'a Scope) -> Self {
-        Self { snapshot, class, scope, reads: Reads::default(), ruled: RuledHosts::default(), config: OnceCell::new() }
+        Self {
+            snapshot,
+            class,
+            scope,
+            reads: Reads::default(),
+            ruled: RuledHosts::default(),
+            secrets: WantedSecrets::default(),
+            config: OnceCell::new(),
+        }
     }
 
     /// The rules of a listener that may be about a host, the first first.

@@ -2,7 +2,7 @@
 
 use super::View;
 use envoy::access_log::{self, FileAccessLogInputs, MetricsProtocol, Reporter, StandardMetricsInputs, WorkloadLabels};
-use envoy::filter::http::{peer_metadata::peer_metadata, upstream_alpn::upstream_alpn};
+use envoy::filter::http::{peer_metadata::peer_metadata, stateful_session::stateful_session, upstream_alpn::upstream_alpn};
 use envoy::filter::network::{connection_settings, http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
@@ -64,7 +64,9 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
 fn filters(view: &View<'_>, reporter: Reporter) -> Vec<(HttpFilterPosition, HttpFilter)> {
     let peer = peer_metadata(reporter, &own(view)).into_iter().map(|filter| (HttpFilterPosition::PeerMetadata, filter));
     let to_sidecars = reporter == Reporter::Source && view.class.certificates == Certificates::Sds;
-    peer.chain(to_sidecars.then(|| (HttpFilterPosition::UpstreamAlpn, upstream_alpn()))).collect()
+    let sessions = reporter == Reporter::Source && view.snapshot.features.persistent_sessions;
+    let sessions = sessions.then(|| (HttpFilterPosition::StatefulSession, stateful_session()));
+    peer.chain(to_sidecars.then(|| (HttpFilterPosition::UpstreamAlpn, upstream_alpn()))).chain(sessions).collect()
 }
 
 fn own<'a>(view: &'a View<'_>) -> WorkloadLabels<'a> {
@@ -86,9 +88,19 @@ fn file_log(view: &View<'_>) -> Option<AccessLog> {
     (!mesh.access_log_file.is_empty()).then(|| access_log::file_access_log(&inputs).0)
 }
 
-/// Where credentials come from.
-pub fn credentials(external: bool) -> CredentialSource {
-    if external { CredentialSource::AdsOrExternal } else { CredentialSource::Ads }
+/// Where credentials come from; `external` says that a provider of them is beside the proxy.
+pub fn credentials(certificates: Certificates, external: bool) -> CredentialSource {
+    match (certificates, external) {
+        (Certificates::None, _) => CredentialSource::AdsWithFiles,
+        (Certificates::Sds, true) => CredentialSource::AdsOrExternal,
+        (Certificates::Sds, false) => CredentialSource::Ads,
+    }
+}
+
+/// Whether attempts are counted in a header (`proxyHeaders.attemptCount`).
+pub fn counts_attempts(view: &View<'_>) -> bool {
+    let attempts = view.proxy_config().proxy_headers.as_ref().and_then(|headers| headers.attempt_count.as_ref());
+    attempts.is_none_or(|header| header.disabled != Some(true))
 }
 
 /// Whether names of headers keep their case in HTTP/1 (`proxyHeaders.preserveHttp1HeaderCase`).

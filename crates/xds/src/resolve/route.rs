@@ -1,6 +1,7 @@
 //! The virtual hosts of a sidecar's route configurations: which rule owns which name.
 
 use super::{
+    options,
     View, destination, domains, outbound,
     virtual_host::{Candidate, RouteRows, RoutesInputs},
 };
@@ -136,6 +137,7 @@ pub fn of_virtual_service(view: &View<'_>, place: &Place<'_>, vs: &Arc<VirtualSe
     if ports.is_empty() && !foreign.is_empty() && (all_ports || *place.name == RouteName::Port(80)) {
         ports.insert(80, Vec::new());
     }
+    let counts_attempts = options::counts_attempts(view);
     for (port, members) in ports {
         let routes = rows.of_rule(RoutesInputs::new(view, vs, port));
         if routes.is_empty() {
@@ -145,13 +147,14 @@ pub fn of_virtual_service(view: &View<'_>, place: &Place<'_>, vs: &Arc<VirtualSe
         let from: Vec<ObjectRef> = origins(vs).collect();
         for host in &foreign {
             let domains = vec![host.to_string()];
-            out.push(Candidate { name: (*host).clone(), port, domains, routes: routes.clone(), origins: from.clone() });
+            let (name, routes, origins) = ((*host).clone(), routes.clone(), from.clone());
+            out.push(Candidate { name, port, domains, routes, counts_attempts, origins });
         }
         for service in members {
             let domains = domains::of_service(view, service, all_ports.then_some(port));
             let mut origins = from.clone();
             origins.push(service.origin.clone());
-            out.push(Candidate { name: service.key.hostname.clone(), port, domains, routes: routes.clone(), origins });
+            out.push(Candidate { name: service.key.hostname.clone(), port, domains, routes: routes.clone(), counts_attempts, origins });
         }
     }
     out
@@ -167,11 +170,12 @@ fn default(view: &View<'_>, place: &Place<'_>, service: &Arc<Service>, port: Por
     let target = destination::concrete(view, &service.key.hostname)?;
     let rule = view.destination_rule(target);
     let hash = rule.and_then(|rule| destination::consistent_hash(rule, port, ""));
-    let routes = rows.of_service(&target.key.hostname, port, &view.snapshot.mesh, hash);
+    let routes = rows.of_service(&target.key.hostname, port, &view.snapshot.mesh, (hash, destination::session(view, target)));
     let mut origins = vec![service.origin.clone()];
     origins.extend(rule.into_iter().flat_map(|rule| rule.origins.iter().cloned()));
     let domains = domains::of_service(view, service, place.port().is_none().then_some(port));
-    Some(Candidate { name: service.key.hostname.clone(), port, domains, routes, origins })
+    let counts_attempts = options::counts_attempts(view);
+    Some(Candidate { name: service.key.hostname.clone(), port, domains, routes, counts_attempts, origins })
 }
 
 /// The routes of a rule for a gateway, with the objects that they come from.

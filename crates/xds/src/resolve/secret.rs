@@ -1,14 +1,13 @@
-//! The credentials of a gateway, out of Secrets of its namespace.
+//! The credentials of a proxy, out of Secrets of its namespace.
 
 use super::View;
 use crate::generate::Built;
 use config::Key;
-use envoy::tls::{self, CertificateSecret};
+use envoy::tls::{self, CertificateSecret, SecretNames};
 use incremental::Cx;
 use istio_api::Object;
 use istio_api::kubernetes::secret::Secret;
-use model::MergedGateway;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use xds_api::Wire;
 
 /// The suffix by which Istio names the authorities that belong to a credential.
@@ -17,30 +16,13 @@ const CA_SUFFIX: &str = "-cacert";
 /// The beginning of anything in PEM.
 const PEM: &[u8] = b"-----BEGIN ";
 
-/// Every secret that the gateway's servers refer to and that exists; one that is missing or has no certificate is left
-/// out, so that the proxy is told at once that it does not exist.
-pub fn secrets(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
-    let mut out = BTreeMap::new();
-    for server in gateway.ports.values().flatten() {
-        let Some(settings) = &server.server.tls else { continue };
-        for credential in std::iter::once(&settings.credential_name).chain(&settings.credential_names).filter(|name| !name.is_empty()) {
-            let resource = tls::credential_resource_name(credential);
-            if let Some(built) = certificate(view, credential, &resource) {
-                out.insert(resource.clone(), built);
-            }
-            let authorities = format!("{resource}{CA_SUFFIX}");
-            if let Some(built) = authorities_of(view, credential, &authorities) {
-                out.insert(authorities, built);
-            }
-        }
-        if !settings.ca_cert_credential_name.is_empty() {
-            let resource = tls::credential_resource_name(&settings.ca_cert_credential_name);
-            if let Some(built) = authorities_of(view, &settings.ca_cert_credential_name, &resource) {
-                out.insert(resource, built);
-            }
-        }
-    }
-    out.into_values().collect()
+/// The secrets of these names that exist, and those that tell a proxy to read files; one that is missing or has no
+/// certificate is left out, so that the proxy is told at once that it does not exist.
+pub fn named(view: &View<'_>, names: &SecretNames) -> Vec<Built> {
+    let files = |name: &String| tls::file_secret(name).map(|secret| (name.clone(), secret.to_bytes(), Arc::from([])));
+    let certificates = names.certificates.iter().filter_map(|name| files(name).or_else(|| certificate(view, name)));
+    let authorities = names.authorities.iter().filter_map(|name| files(name).or_else(|| authorities_of(view, name)));
+    certificates.chain(authorities).collect()
 }
 
 /// `name`, `kubernetes://name`, or with `namespace/` before it; only the gateway's own namespace is served.
@@ -55,20 +37,21 @@ fn find<'a>(view: &View<'a>, credential: &str) -> Option<&'a Arc<Object<Secret>>
     rows.next().filter(|(key, _)| key.namespace.as_str() == namespace && &*key.name == name).map(|(_, secret)| secret)
 }
 
-fn certificate(view: &View<'_>, credential: &str, resource: &str) -> Option<Built> {
-    let secret = find(view, credential)?;
+fn certificate(view: &View<'_>, name: &str) -> Option<Built> {
+    let secret = find(view, name)?;
     // Envoy would refuse others, and with them whatever comes in the same response.
     let pem = |data: &&[u8]| data.windows(PEM.len()).any(|part| part == PEM);
     let pair = |cert, key| Some((secret.spec.get(cert).filter(pem)?, secret.spec.get(key).filter(pem)?));
     let (certificate_pem, key_pem) = pair("tls.crt", "tls.key").or_else(|| pair("cert", "key"))?;
-    let inputs = CertificateSecret { name: resource, certificate_pem, key_pem, ocsp_staple: secret.spec.get("tls.ocsp-staple") };
-    Some((resource.to_string(), tls::secret(&inputs).to_bytes(), Arc::from([secret.object_ref()])))
+    let inputs = CertificateSecret { name, certificate_pem, key_pem, ocsp_staple: secret.spec.get("tls.ocsp-staple") };
+    Some((name.to_owned(), tls::secret(&inputs).to_bytes(), Arc::from([secret.object_ref()])))
 }
 
-/// From the Secret `<name>-cacert`, else from the credential's own `ca.crt`.
-fn authorities_of(view: &View<'_>, credential: &str, resource: &str) -> Option<Built> {
-    let own = find(view, &format!("{credential}{CA_SUFFIX}")).or_else(|| find(view, credential))?;
-    let authorities = own.spec.get("ca.crt").or_else(|| own.spec.get("cacert"))?;
-    let revocations = own.spec.get("ca.crl").or_else(|| own.spec.get("crl"));
-    Some((resource.to_string(), tls::ca_secret(resource, authorities, revocations).to_bytes(), Arc::from([own.object_ref()])))
+/// From the Secret of that name (`<credential>-cacert`), else from the credential's own `ca.crt`.
+fn authorities_of(view: &View<'_>, name: &str) -> Option<Built> {
+    let of_credential = || find(view, name.strip_suffix(CA_SUFFIX)?);
+    let secret = find(view, name).or_else(of_credential)?;
+    let authorities = secret.spec.get("ca.crt").or_else(|| secret.spec.get("cacert"))?;
+    let revocations = secret.spec.get("ca.crl").or_else(|| secret.spec.get("crl"));
+    Some((name.to_owned(), tls::ca_secret(name, authorities, revocations).to_bytes(), Arc::from([secret.object_ref()])))
 }

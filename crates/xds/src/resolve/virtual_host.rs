@@ -4,6 +4,7 @@ use super::{Scope, View, destination, route};
 use crate::rows::{Same, Shared};
 use base::{DomainSuffix, Hostname, Labels, ObjectRef, PortNumber};
 use bytes::Bytes;
+use envoy::filter::http::stateful_session::SessionState;
 use envoy::route::{self as builder, DefaultRouteInputs, Destinations, HttpRouteInputs, RouteDefaults, VirtualHostInputs};
 use incremental::Cell;
 use istio_api::mesh::MeshConfig;
@@ -77,6 +78,7 @@ impl RoutesInputs {
 struct DefaultInputs {
     mesh: Same<MeshConfig>,
     hash: Option<ConsistentHashLb>,
+    session: Option<SessionState>,
 }
 
 /// A virtual host before it is encoded.
@@ -89,6 +91,8 @@ pub struct Candidate {
     pub domains: Vec<String>,
     /// What happens to requests.
     pub routes: Arc<Routes>,
+    /// Whether attempts are counted in a header.
+    pub counts_attempts: bool,
     /// The objects behind it.
     pub origins: Vec<ObjectRef>,
 }
@@ -131,19 +135,20 @@ impl RouteRows {
         hostname: &Hostname,
         port: PortNumber,
         mesh: &Arc<MeshConfig>,
-        hash: Option<ConsistentHashLb>,
+        (hash, session): (Option<ConsistentHashLb>, Option<SessionState>),
     ) -> Arc<Routes> {
-        let inputs = DefaultInputs { mesh: Same(mesh.clone()), hash };
+        let inputs = DefaultInputs { mesh: Same(mesh.clone()), hash, session };
         self.services.get((hostname.clone(), port), inputs, |inputs| {
             let retries = inputs.mesh.0.default_http_retry_policy.as_ref();
-            let inputs = DefaultRouteInputs { hostname: hostname.as_str(), port, retries, hash: inputs.hash.as_ref() };
+            let (hash, session) = (inputs.hash.as_ref(), inputs.session.as_ref());
+            let inputs = DefaultRouteInputs { hostname: hostname.as_str(), port, retries, hash, session };
             Arc::new(Routes(builder::encode_routes(&[builder::default_route(&inputs)])))
         })
     }
 
     /// The row of a candidate; `None` if it has no domain. Where all ports are served, a name without a port means port 80.
     pub fn row(&mut self, candidate: Candidate, all_ports: bool) -> Option<Arc<VirtualHostRow>> {
-        let Candidate { name, port, mut domains, routes, origins } = candidate;
+        let Candidate { name, port, mut domains, routes, counts_attempts, origins } = candidate;
         let mut seen = BTreeSet::new();
         domains.retain(|domain| (!all_ports || port == 80 || has_port(domain)) && seen.insert(domain.to_lowercase()));
         if domains.is_empty() {
@@ -151,8 +156,9 @@ impl RouteRows {
         }
         seen.insert(name.as_str().to_lowercase());
         let claims: Box<[Cell]> = seen.iter().map(|text| Cell::of(text.as_str())).collect();
+        let (host, routes_apart) = (name.to_string(), Vec::new());
         let inputs =
-            VirtualHostInputs { host: name.to_string(), port, domains, routes: Vec::new(), counts_attempts: true, https_redirect: false };
+            VirtualHostInputs { host, port, domains, routes: routes_apart, counts_attempts, https_redirect: false, offers_http3: false };
         let bytes = builder::encode_virtual_host_with(builder::virtual_host(inputs), &routes.0);
         let part = Part::new(bytes, Origins::from(origins));
         let known = self.hosts.entry(part.version).or_default();

@@ -10,4 +10,5 @@ pub mod jwt_authn;
 pub mod peer_metadata;
 pub mod rbac;
 pub mod router;
+pub mod stateful_session;
 pub mod upstream_alpn;

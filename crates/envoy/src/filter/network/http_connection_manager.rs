@@ -16,14 +16,14 @@ use std::time::Duration;
 use xds_api::Wire;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, Http1ProtocolOptions, HttpProtocolOptions, config_source::ConfigSourceSpecifier,
+    AggregatedConfigSource, ApiVersion, ConfigSource, Http1ProtocolOptions, Http3ProtocolOptions, HttpProtocolOptions, config_source::ConfigSourceSpecifier,
 };
 use xds_api::envoy::config::listener::v3::Filter;
 use xds_api::envoy::config::route::v3::RouteConfiguration;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds, RequestIdExtension,
     http_connection_manager::{
-        ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, SetCurrentClientCertDetails, UpgradeConfig,
+        CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, SetCurrentClientCertDetails, UpgradeConfig,
     },
 };
 use xds_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
@@ -52,6 +52,15 @@ pub enum Direction {
     Outbound,
     /// Into a gateway.
     Gateway,
+    /// Into a gateway, over HTTP/3.
+    GatewayQuic,
+}
+
+impl Direction {
+    /// Whether it leads into a gateway.
+    fn is_gateway(self) -> bool {
+        matches!(self, Self::Gateway | Self::GatewayQuic)
+    }
 }
 
 /// What every HTTP chain of a proxy and direction has in common.
@@ -123,8 +132,8 @@ pub fn http_connection_manager(inputs: &HttpConnectionManagerInputs<'_>) -> Filt
         stream_idle_timeout: Some(Duration::ZERO.into()),
         access_log: options.access_logs.clone(),
         // A sidecar must not replace what a gateway found out about the client.
-        use_remote_address: Some((inputs.direction == Direction::Gateway || options.sidecar_use_remote_address).into()),
-        xff_num_trusted_hops: if inputs.direction == Direction::Gateway { options.trusted_proxies } else { 0 },
+        use_remote_address: Some((inputs.direction.is_gateway() || options.sidecar_use_remote_address).into()),
+        xff_num_trusted_hops: if inputs.direction.is_gateway() { options.trusted_proxies } else { 0 },
         forward_client_cert_details: certificate.into(),
         set_current_client_cert_details: set_certificate,
         proxy_100_continue: !options.answers_100_continue,
@@ -138,6 +147,10 @@ pub fn http_connection_manager(inputs: &HttpConnectionManagerInputs<'_>) -> Filt
     }
     if let Some(settings) = options.connection_settings.as_ref().filter(|_| inputs.direction != Direction::Outbound) {
         connection_settings::apply(&mut manager, settings);
+    }
+    if inputs.direction == Direction::GatewayQuic {
+        manager.codec_type = CodecType::Http3.into();
+        manager.http3_protocol_options = Some(Http3ProtocolOptions::default());
     }
     network_filter(NAME, &manager)
 }
@@ -167,7 +180,7 @@ fn route_specifier(routes: Routes<'_>) -> RouteSpecifier {
 /// Gateways always have the message, empty if need be, as in Istio.
 fn http1_options(inputs: &HttpConnectionManagerInputs<'_>) -> Option<Http1ProtocolOptions> {
     let http10 = inputs.options.http10 || inputs.options.sniff_http10;
-    let wanted = http10 || inputs.http_proxy || inputs.direction == Direction::Gateway;
+    let wanted = http10 || inputs.http_proxy || inputs.direction.is_gateway();
     wanted.then(|| Http1ProtocolOptions {
         allow_absolute_url: inputs.http_proxy.then(|| true.into()),
         accept_http_10: http10,
@@ -184,7 +197,7 @@ fn client_certificate(
     match direction {
         Direction::Outbound => (ForwardClientCertDetails::Sanitize, None),
         Direction::Inbound => (ForwardClientCertDetails::AppendForward, Some(names)),
-        Direction::Gateway => {
+        Direction::Gateway | Direction::GatewayQuic => {
             let mode = proxy_headers::forward(gateway).unwrap_or(ForwardClientCertDetails::SanitizeSet);
             (mode, Some(SetCurrentClientCertDetails { cert: true, ..names }))
         }
