@@ -180,7 +180,8 @@ fn install(cluster: &Cluster) -> Result<()> {
     })?;
     cluster.helm(&[&["upgrade", "istiod", "charts/istiod", "--wait", "--set=podAnnotations.note=upgraded"][..], &CHART].concat())?;
     cluster.rolled_out("istio-system", "istiod")?;
-    cluster.helm(&["rollback", "istiod", "1", "--namespace=istio-system", "--wait"])?;
+    // istiod has made the failure policy its own; it sets it again within seconds.
+    cluster.helm(&["rollback", "istiod", "1", "--namespace=istio-system", "--wait", "--force-conflicts"])?;
     cluster.rolled_out("istio-system", "istiod")
 }
 
