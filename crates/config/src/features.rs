@@ -11,13 +11,8 @@ pub struct Features {
     pub quic_listeners: bool,
     /// `PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER`: a headless service has one listener with a chain for each endpoint.
     pub headless_filter_chains: bool,
-    /// `PILOT_ENABLE_IP_AUTOALLOCATE`: addresses for ServiceEntries are those in their status. Without, they are derived
-    /// from what exists, as older Istio did.
-    pub ip_autoallocate: bool,
     /// `PILOT_ENABLE_MONGO_FILTER`
     pub mongo_filter: bool,
-    /// `PILOT_ENABLE_MYSQL_FILTER`
-    pub mysql_filter: bool,
     /// `PILOT_ENABLE_REDIS_FILTER`
     pub redis_filter: bool,
     /// `PILOT_SCOPE_GATEWAY_TO_NAMESPACE`: a Gateway selects workloads of its own namespace only.
@@ -42,8 +37,6 @@ pub struct Features {
     pub locality_weighted: bool,
     /// Not `DISABLE_SHADOW_HOST_SUFFIX`: mirrored requests have `-shadow` after their host.
     pub shadow_host_suffix: bool,
-    /// `PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`: gateways get the clusters that their rules lead to, and no others.
-    pub filter_gateway_clusters: bool,
     /// `PILOT_SKIP_VALIDATE_TRUST_DOMAIN`: workloads of any trust domain may call.
     pub skip_trust_domain: bool,
     /// `PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS`: CUSTOM policies of one workload may ask several providers.
@@ -74,9 +67,7 @@ impl Features {
             http10: flag("PILOT_HTTP10", false),
             quic_listeners: flag("PILOT_ENABLE_QUIC_LISTENERS", false),
             headless_filter_chains: flag("PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER", false),
-            ip_autoallocate: flag("PILOT_ENABLE_IP_AUTOALLOCATE", true),
             mongo_filter: flag("PILOT_ENABLE_MONGO_FILTER", true),
-            mysql_filter: flag("PILOT_ENABLE_MYSQL_FILTER", false),
             redis_filter: flag("PILOT_ENABLE_REDIS_FILTER", false),
             scope_gateway_to_namespace: flag("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", false),
             send_unhealthy_endpoints: flag("PILOT_SEND_UNHEALTHY_ENDPOINTS", false),
@@ -89,7 +80,6 @@ impl Features {
             absolute_names: flag("PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN", true),
             locality_weighted: flag("ENABLE_LOCALITY_WEIGHTED_LB_CONFIG", false),
             shadow_host_suffix: !flag("DISABLE_SHADOW_HOST_SUFFIX", true),
-            filter_gateway_clusters: flag("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", false),
             skip_trust_domain: flag("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", false),
             multiple_custom_providers: flag("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", false),
             virtual_host_discovery: flag("ISTIOD_ENABLE_VHDS", false),

@@ -158,6 +158,12 @@ async fn mesh_settings_come_from_files_or_config_maps_and_bad_ones_change_nothin
     fs::write(&mesh, "trustDomain: one\n").unwrap();
     assert_eq!(next(&mut batches).await, ["mesh one"]);
     let finding = format!("{}: 1", mesh.display());
+    // A value that cannot be: what held before holds on, and who starts afresh takes the rest.
+    fs::write(&mesh, "trustDomain: three\nconnectTimeout: 100us\n").unwrap();
+    assert_eq!(next(&mut batches).await, [finding.as_str()]);
+    let (fresh, said) = load_mesh_config(&mesh);
+    assert_eq!((fresh.trust_domain.as_str(), fresh.connect_timeout), ("three", load_mesh_config(Path::new("missing")).0.connect_timeout));
+    assert_eq!((said[0].field.as_str(), said[0].location.as_ref().unwrap().line), ("connectTimeout", 2));
     fs::write(&mesh, "trustDomain: 1\n").unwrap();
     assert_eq!(next(&mut batches).await, [finding.as_str()]);
     let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata:\n  mesh: |\n    trustDomain: two\n    notKnown: 1\n";

@@ -14,6 +14,7 @@ mod gateway;
 mod header;
 mod host;
 mod load_balancer;
+mod mesh_config;
 mod peer_authentication;
 mod proxy_config;
 mod report;
@@ -30,8 +31,8 @@ mod virtual_service;
 mod wasm;
 mod workload_entry;
 
-use base::Diagnostic;
-use istio_api::AnyObject;
+use base::{Diagnostic, ObjectRef};
+use istio_api::{AnyObject, mesh::MeshConfig};
 use report::Report;
 use serde_json::Value;
 
@@ -46,6 +47,14 @@ pub fn validate_document(object: &AnyObject, body: &Value) -> Vec<Diagnostic> {
 /// What the API server would refuse `object` for, which was decoded from `body`: the rules of the CRDs alone.
 pub fn validate_schema(object: &AnyObject, body: &Value) -> Vec<Diagnostic> {
     schema::check(&object.object_ref(), object.kind(), body, &[])
+}
+
+/// What is wrong with the values of settings of the mesh; an error means that the field must not be used. Diagnostics name
+/// no object, and the field without a `spec` before it.
+pub fn validate_mesh_config(mesh: &MeshConfig) -> Vec<Diagnostic> {
+    let mut report = Report::new(ObjectRef::new("MeshConfig", "", ""));
+    mesh_config::validate(&mut report, mesh);
+    report.diagnostics.into_iter().map(|diagnostic| Diagnostic { object: None, ..diagnostic }).collect()
 }
 
 /// What is wrong with `object`; errors mean that it must not be used. Kubernetes' own kinds have no rules here.

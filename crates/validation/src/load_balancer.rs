@@ -74,7 +74,7 @@ fn warmup_settings(report: &mut Report, at: &Field<'_>, warmup: &WarmupConfigura
     }
 }
 
-fn locality_setting(report: &mut Report, at: &Field<'_>, setting: &LocalityLoadBalancerSetting, has_outlier_detection: bool) {
+pub(crate) fn locality_setting(report: &mut Report, at: &Field<'_>, setting: &LocalityLoadBalancerSetting, has_outlier_detection: bool) {
     if !setting.distribute.is_empty() && !setting.failover.is_empty() {
         report.error(at, "can not simultaneously specify 'distribute' and 'failover'");
     }

@@ -33,6 +33,8 @@ trait Settings: Default + PartialEq + Clone {
     const KEY: &'static str;
     fn schema() -> &'static Json;
     fn decode(json: Json) -> Result<Self, serde_json::Error>;
+    /// What is wrong with the values.
+    fn check(&self) -> Vec<Diagnostic>;
     fn change(self) -> Change;
 }
 
@@ -45,6 +47,10 @@ impl Settings for MeshConfig {
 
     fn decode(json: Json) -> Result<Self, serde_json::Error> {
         Self::from_yaml_value(json)
+    }
+
+    fn check(&self) -> Vec<Diagnostic> {
+        validation::validate_mesh_config(self)
     }
 
     fn change(self) -> Change {
@@ -61,6 +67,10 @@ impl Settings for MeshNetworks {
 
     fn decode(json: Json) -> Result<Self, serde_json::Error> {
         Self::from_yaml_value(json)
+    }
+
+    fn check(&self) -> Vec<Diagnostic> {
+        Vec::new()
     }
 
     fn change(self) -> Change {
@@ -120,7 +130,23 @@ fn settings<S: Settings>(file: &Arc<str>, text: &str) -> (S, Vec<Diagnostic>) {
         let Some(node) = node else { return Ok(S::default()) };
         let json = Walk { unknown: UnknownFields::Warn, findings: &mut findings }.value(&node, S::schema(), &FieldPath::Root);
         findings.iter_mut().for_each(|finding| finding.line += lines_before);
-        S::decode(json.unwrap_or_default()).map_err(|error| Finding::error("", node.line + lines_before, error.to_string()))
+        let mut json = json.unwrap_or_default();
+        let unreadable = |error: serde_json::Error| Finding::error("", node.line + lines_before, error.to_string());
+        let settings = S::decode(json.clone()).map_err(unreadable)?;
+        let wrong = settings.check();
+        if wrong.is_empty() {
+            return Ok(settings);
+        }
+        for diagnostic in wrong {
+            // The fields that are wrong keep their default.
+            let field = diagnostic.field.split(['.', '[']).next().unwrap_or_default().to_owned();
+            let line = node.get(&field).map_or(node.line, |node| node.line) + lines_before;
+            if let (Level::Error, Some(fields)) = (diagnostic.level, json.as_object_mut()) {
+                fields.remove(&field);
+            }
+            findings.push(Finding { level: diagnostic.level, ..Finding::error(diagnostic.field, line, diagnostic.message) });
+        }
+        S::decode(json).map_err(unreadable)
     });
     let settings = settings.unwrap_or_else(|error| {
         findings.push(error);

@@ -191,6 +191,8 @@ pub struct OutboundClusterInputs<'a> {
     pub subject_alt_names: &'a [String],
     /// Whether keys are spread over endpoints where the policy chooses no load balancer: by Redis' own hash.
     pub spreads_keys: bool,
+    /// `ENABLE_LOCALITY_WEIGHTED_LB_CONFIG`: localities are weighted wherever their load balancing is on.
+    pub weights_localities: bool,
     /// Whether draining endpoints are kept for persistent sessions.
     pub persistent_session: bool,
     /// What the cluster says about itself.

@@ -39,13 +39,13 @@ pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>
     }
 }
 
-/// Whether Envoy looks at the weights of localities: for shares of traffic, and for explicit failover rules with outlier
+/// Whether Envoy looks at the weights of localities: if the mesh's operator says so, for shares of traffic, and for explicit failover rules with outlier
 /// detection. The failover that is on by default works by priorities alone.
 fn weights_localities(inputs: &OutboundClusterInputs<'_>) -> bool {
     let rule = inputs.policy.load_balancer.as_ref().and_then(|settings| settings.locality_lb_setting.as_ref());
     let Some(policy) = locality_policy(inputs.mesh.locality_lb_setting.as_ref(), rule, TrafficDistribution::Any) else { return false };
     let explicit = !policy.setting.failover.is_empty() || !policy.setting.failover_priority.is_empty();
-    !policy.setting.distribute.is_empty() || (inputs.policy.outlier_detection.is_some() && explicit)
+    inputs.weights_localities || !policy.setting.distribute.is_empty() || (inputs.policy.outlier_detection.is_some() && explicit)
 }
 
 fn apply_algorithm(draft: &mut ClusterDraft, settings: Option<&LoadBalancerSettings>, spreads_keys: bool) {

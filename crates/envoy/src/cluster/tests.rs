@@ -50,6 +50,7 @@ fn build<'a>(policy: &'a ClusterPolicy, change: impl FnOnce(&mut OutboundCluster
         service_accounts: &ACCOUNTS,
         subject_alt_names: &[],
         spreads_keys: false,
+        weights_localities: false,
         persistent_session: false,
         metadata: ClusterMetadata { services: SERVICES, ..ClusterMetadata::default() },
     };

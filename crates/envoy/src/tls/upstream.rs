@@ -3,8 +3,8 @@
 use super::downstream::combined;
 use super::parameters;
 use super::source::{
-    CredentialSource, ROOT_CERTIFICATE, SYSTEM_AUTHORITIES, WORKLOAD_CERTIFICATE, credential_ca_name, credential_secret_config, file_certificate_name,
-    file_root_secret, file_secret_config, workload_secret_config,
+    CredentialSource, ROOT_CERTIFICATE, SYSTEM_AUTHORITIES, WORKLOAD_CERTIFICATE, credential_ca_name, credential_secret_config,
+    file_certificate_name, file_root_secret, file_secret_config, workload_secret_config,
 };
 use istio_api::mesh::mesh_config::TlsConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, ClientTlsSettings};

@@ -230,6 +230,7 @@ impl<'a> OneService<'a> {
             service_accounts: &self.accounts,
             subject_alt_names: &service.subject_alt_names,
             spreads_keys: self.features.redis_filter && port.protocol == Protocol::Redis,
+            weights_localities: self.features.locality_weighted,
             persistent_session: service.keeps_sessions(),
             metadata: ClusterMetadata {
                 rule: self.rule.and_then(|rule| rule.origins.first()),
