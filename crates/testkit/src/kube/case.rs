@@ -183,8 +183,8 @@ fn contains(whole: &Value, part: &Value) -> bool {
 /// address that a cluster gives to a Service which asks for none.
 fn as_in_file(file: &AnyObject, seen: &AnyObject) -> Result<AnyObject> {
     let (file_value, mut value) = (file.to_value()?, seen.to_value()?);
-    if let Some(metadata) = file_value.get("metadata") {
-        value["metadata"] = metadata.clone();
+    if let (Some(metadata), Some(fields)) = (file_value.get("metadata"), value.as_object_mut()) {
+        fields.insert("metadata".to_owned(), metadata.clone());
     }
     if let (AnyObject::Service(service), Some(Value::Object(spec))) = (file, value.get_mut("spec"))
         && service.spec.cluster_ip.is_empty()
