@@ -89,7 +89,19 @@ impl Pipeline {
     ) -> Self {
         let trusted = trust.borrow_and_update().clone();
         let mesh = Event { cluster: ClusterId::new(""), change: Change::Mesh(state.store().mesh.clone()) };
-        Self { state, events, proxies, views: BTreeMap::new(), waiting: Vec::new(), unsynced: sources, published, classes: Arc::default(), trust, trusted, mesh }
+        Self {
+            state,
+            events,
+            proxies,
+            views: BTreeMap::new(),
+            waiting: Vec::new(),
+            unsynced: sources,
+            published,
+            classes: Arc::default(),
+            trust,
+            trusted,
+            mesh,
+        }
     }
 
     /// Takes turns until both ends are gone.

@@ -60,12 +60,13 @@ pub struct Counters {
 impl Counters {
     /// The bytes received of one type.
     pub fn bytes(&self, kind: ResourceType) -> &AtomicU64 {
-        let [clusters, endpoints, listeners, routes, secrets, proxy_config] = &self.bytes;
+        let [clusters, endpoints, listeners, routes, virtual_hosts, secrets, proxy_config] = &self.bytes;
         match kind {
             ResourceType::Cluster => clusters,
             ResourceType::Endpoint => endpoints,
             ResourceType::Listener => listeners,
             ResourceType::Route => routes,
+            ResourceType::VirtualHost => virtual_hosts,
             ResourceType::Secret => secrets,
             ResourceType::ProxyConfig => proxy_config,
         }

@@ -42,7 +42,8 @@ impl Random {
 
     fn structure(&mut self, depth: usize) -> Struct {
         let fields = (0..self.below(8)).map(|_| {
-            let key = if self.below(4) == 0 { self.text() } else { KEYS.get(self.below(KEYS.len())).copied().unwrap_or_default().to_owned() };
+            let key =
+                if self.below(4) == 0 { self.text() } else { KEYS.get(self.below(KEYS.len())).copied().unwrap_or_default().to_owned() };
             (key, self.value(depth))
         });
         Struct { fields: fields.collect() }
