@@ -68,7 +68,9 @@ const GATEWAYS: &str = r#"
 apiVersion: v1
 kind: Secret
 metadata: {name: shop-tls, namespace: shop}
-data: {tls.key: dGhlLXByaXZhdGUta2V5, tls.crt: dGhlLWNlcnRpZmljYXRl}
+data:
+  tls.key: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCllRPT0KLS0tLS1FTkQgUFJJVkFURSBLRVktLS0tLQo=
+  tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCllRPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway

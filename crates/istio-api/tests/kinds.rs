@@ -185,6 +185,15 @@ fn kubernetes() -> Vec<(Kind, Value)> {
         (Kind::Namespace, json!({})),
         (Kind::Secret, json!({"type": "kubernetes.io/tls", "data": {"tls.crt": "Y2VydA=="}})),
         (Kind::ConfigMap, json!({"data": {"mesh": "a: b"}})),
+        (
+            Kind::Ingress,
+            json!({"spec": {
+                "ingressClassName": "istio",
+                "tls": [{"hosts": ["a"], "secretName": "a-tls"}],
+                "rules": [{"host": "a", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}}]
+            }}),
+        ),
+        (Kind::IngressClass, json!({"spec": {"controller": "istio.io/ingress-controller"}})),
     ]
 }
 
