@@ -74,6 +74,10 @@ fn complete(request: &mut Request, api_version: &str) {
 
 /// What the command line would say. Metadata is the API server's own business, unless without it there is no object.
 fn findings(object: Value) -> Vec<Diagnostic> {
+    // In a file nothing at all is an empty document; here something is to be stored.
+    if object.is_null() {
+        return vec![Diagnostic::error("IST0106", None, "", "the request holds no object; send the whole object")];
+    }
     let decoded = config::decode::decode_json(object);
     let mut diagnostics: Vec<Diagnostic> = decoded.diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect();
     for item in &decoded.objects {
