@@ -36,7 +36,13 @@ impl Front {
     /// The front of the pipeline that reads `proxies`. With `check_identities` an authenticated proxy may only be of its
     /// own namespace and service account.
     pub fn new(proxies: mpsc::UnboundedSender<ProxyEvent>, check_identities: bool) -> Self {
-        Self { proxies, next: AtomicU64::new(0), rejections: Mutex::default(), rejections_changed: watch::Sender::new(()), check_identities }
+        Self {
+            proxies,
+            next: AtomicU64::new(0),
+            rejections: Mutex::default(),
+            rejections_changed: watch::Sender::new(()),
+            check_identities,
+        }
     }
 
     /// What proxies refuse at present.

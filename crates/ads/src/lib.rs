@@ -33,5 +33,5 @@ pub use discovery::{ConnectError, Discovery, Peer, Rejection, Subscription};
 pub use grpc::ResponseBody;
 pub use options::{Limits, Options, Waits};
 pub use server::{Server, serve};
-pub use virtual_hosts::takes_virtual_hosts;
 pub use status::{ConnectionStatus, Connections, ResponseStatus, TypeStatus};
+pub use virtual_hosts::takes_virtual_hosts;

@@ -31,7 +31,8 @@ pub(crate) fn at_fault(carried: &[Carried], message: &str) -> Vec<Arc<Encoded>> 
 /// message, if any does.
 pub(crate) fn origins_of<'a>(resource: &'a Encoded, message: &str) -> Vec<&'a ObjectRef> {
     let ends = |c: char| !is_of_name(c) || c == ':';
-    let words = message.split(|c: char| c.is_whitespace() || c == '\'' || c == '"').map(|word| word.trim_matches(ends).trim_end_matches('.'));
+    let words =
+        message.split(|c: char| c.is_whitespace() || c == '\'' || c == '"').map(|word| word.trim_matches(ends).trim_end_matches('.'));
     let words: Vec<&str> = words.filter(|word| word.contains(['.', '|']) && **word != *resource.name).collect();
     let holds = |part: &&Arc<Part>| words.iter().any(|word| part.bytes.windows(word.len()).any(|window| window == word.as_bytes()));
     let guilty: Vec<_> = resource.parts().iter().filter(holds).collect();

@@ -8,8 +8,8 @@ use script::*;
 use std::{collections::BTreeMap, sync::Arc};
 use xds_api::envoy::{
     config::core::v3::{BuildVersion, Node, node::UserAgentVersionType},
-    r#type::v3::SemanticVersion,
     service::discovery::v3::DeltaDiscoveryRequest,
+    r#type::v3::SemanticVersion,
 };
 use xds_api::google::protobuf::{Struct, Value, value::Kind};
 use xds_wire::{Encoded, Part, ResourceType, ResourceType::VirtualHost, Resources, View};

@@ -149,7 +149,14 @@ fn gateway_listeners(certificates: &Certificates) -> Vec<Listener> {
         chain(&["*"], true, routed("https.8443.b.gateway.shop")),
     ];
     let listener = |port, chains: &[GatewayChain], proxy_protocol| {
-        gateway_listener(&GatewayListenerInputs { bind: &Bind::ip(ANY, port), chains, proxy_protocol, transport: GatewayTransport::Tcp, options: &options(false) }).unwrap()
+        gateway_listener(&GatewayListenerInputs {
+            bind: &Bind::ip(ANY, port),
+            chains,
+            proxy_protocol,
+            transport: GatewayTransport::Tcp,
+            options: &options(false),
+        })
+        .unwrap()
     };
     vec![listener(8080, &plain, false), listener(8443, &secure, true), listener(9090, &[chain(&[], false, forwarded)], false)]
 }

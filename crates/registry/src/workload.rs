@@ -40,7 +40,11 @@ pub fn of_entry(store: &Store, cluster: &ClusterId, metadata: &Metadata, entry: 
         Some(text) if entry.locality.is_empty() => Locality::parse(text),
         _ => Locality::parse(&entry.locality),
     };
-    let network = if entry.network.is_empty() { network(store, cluster, &labels, entry.address.parse().ok()) } else { NetworkId::new(&entry.network) };
+    let network = if entry.network.is_empty() {
+        network(store, cluster, &labels, entry.address.parse().ok())
+    } else {
+        NetworkId::new(&entry.network)
+    };
     EndpointWorkload {
         locality,
         network,

@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 /// # Errors
 /// If one of them does not end as expected; the text tells the way of each.
 pub fn check(case: &Case) -> Result<()> {
-    let resources = mesh::views(case)?.1.into_iter().map(|view| {
-        Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message))
-    });
+    let resources = mesh::views(case)?
+        .1
+        .into_iter()
+        .map(|view| Resources::from_view(&view).map_err(|error| anyhow!("{}: {}", error.name, error.message)));
     let resources: Vec<(&Proxy, Resources)> = case.proxies().zip(resources.collect::<Result<Vec<_>>>()?).collect();
     let events = mesh::events(case)?;
     let names = Names::of(mesh::objects(&events));

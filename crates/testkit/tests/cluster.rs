@@ -157,7 +157,8 @@ fn charts_and_a_shop_under_load() -> Result<()> {
     for (namespace, deployment) in [("istio-system", "istio-ingressgateway"), ("shop", "catalog-v1"), ("shop", "catalog-v2")] {
         cluster.rolled_out(namespace, deployment)?;
     }
-    let address = cluster.kubectl(&["--namespace=istio-system", "get", "service", "istio-ingressgateway", "--output=jsonpath={.spec.clusterIP}"])?;
+    let address =
+        cluster.kubectl(&["--namespace=istio-system", "get", "service", "istio-ingressgateway", "--output=jsonpath={.spec.clusterIP}"])?;
     serves(&cluster, &address)?;
     let mut load = Load::start(&cluster, &address)?;
     under_load(&cluster, &mut load)?;

@@ -116,7 +116,8 @@ fn prefixes(report: &mut Report, at: &Field<'_>, rules: &[Rule<'_>]) {
 
 /// Whether `earlier` holds wherever `later` does, the paths apart.
 fn covers(earlier: &HttpMatchRequest, later: &HttpMatchRequest) -> bool {
-    let method = |matches: &HttpMatchRequest| Some(text(matches.method.as_ref())).filter(|text| !text.is_empty()).unwrap_or("exact GET".into());
+    let method =
+        |matches: &HttpMatchRequest| Some(text(matches.method.as_ref())).filter(|text| !text.is_empty()).unwrap_or("exact GET".into());
     let maps = [
         (&earlier.headers, &later.headers),
         (&earlier.query_params, &later.query_params),

@@ -375,7 +375,10 @@ fn groups(report: &mut Report, at: &Field<'_>, expression: &str, rewrite: &str) 
     while let Some(letter) = letters.next() {
         let number = (letter == '\\').then(|| letters.next()).flatten().and_then(|letter| letter.to_digit(10));
         if let Some(number) = number.filter(|number| usize::try_from(*number).is_ok_and(|number| number > last)) {
-            report.warning(at, format!("\\{number} is no group of the expression, which has {last}, so that no path is rewritten; mend the number"));
+            report.warning(
+                at,
+                format!("\\{number} is no group of the expression, which has {last}, so that no path is rewritten; mend the number"),
+            );
         }
     }
 }

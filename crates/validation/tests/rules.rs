@@ -119,7 +119,9 @@ fn virtual_service_delegates_and_unreachable_rules() {
         &inner,
         &[("  http:", "  gateways: [public]\n  http:", "Error spec.gateways: delegate virtual service must have no gateways specified")],
     );
-    let covered = |path: &str| findings(&root.replace("  - route", &format!("  - match: [{{uri: {{prefix: {path}}}}}]\n    redirect: {{uri: /}}\n  - route")));
+    let covered = |path: &str| {
+        findings(&root.replace("  - route", &format!("  - match: [{{uri: {{prefix: {path}}}}}]\n    redirect: {{uri: /}}\n  - route")))
+    };
     let longer = covered("/a/b");
     let text = "Info spec.http[1].match[0]: VirtualService rule #1 match #0 of prefix /a/b is not used";
     assert!(longer.len() == 1 && longer[0].starts_with(text), "{longer:?}");

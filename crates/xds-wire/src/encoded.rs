@@ -149,13 +149,7 @@ impl Encoded {
         Version(hasher.digest128() & !BARE)
     }
 
-    fn framed(
-        kind: ResourceType,
-        name: ResourceName,
-        version: Version,
-        origins: Origins,
-        (start, parts, end): Content<'_>,
-    ) -> Self {
+    fn framed(kind: ResourceType, name: ResourceName, version: Version, origins: Origins, (start, parts, end): Content<'_>) -> Self {
         let text = version.to_string();
         let url = kind.url().as_bytes();
         let parts_length = parts.iter().map(|part| part.bytes.len()).sum();

@@ -90,7 +90,8 @@ impl Generator {
             let mut names = part.fixed_secrets.clone();
             part.rows.values().filter(|row| !row.secrets.is_empty()).for_each(|row| names.extend(row.secrets.clone()));
             let secrets = resolve::secret::named(&view, &names).into_iter();
-            let secrets: Vec<_> = secrets.map(|(name, body, from)| self.interner.encode(ResourceType::Secret, &name, &body, from)).collect();
+            let secrets: Vec<_> =
+                secrets.map(|(name, body, from)| self.interner.encode(ResourceType::Secret, &name, &body, from)).collect();
             part.secrets = part.secrets.replaced_by(named(secrets.into_iter()));
         }
         drop(view.reads.take());

@@ -3,7 +3,10 @@
 use super::names;
 use base::PortNumber;
 use std::{net::IpAddr, sync::Arc};
-use xds_api::envoy::config::core::v3::{Address, Pipe, SocketAddress, address, socket_address::{PortSpecifier, Protocol}};
+use xds_api::envoy::config::core::v3::{
+    Address, Pipe, SocketAddress, address,
+    socket_address::{PortSpecifier, Protocol},
+};
 use xds_api::envoy::config::listener::v3::AdditionalAddress;
 
 /// An address of a listener.

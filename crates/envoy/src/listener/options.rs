@@ -57,6 +57,11 @@ impl ProxyOptions {
 
     /// The fields of a listener whose connections arrive through the virtual one.
     pub(super) fn redirected_listener(&self, bind: &Bind) -> Listener {
-        Listener { bind_to_port: Some(false.into()), max_connections_to_accept_per_socket_event: None, per_connection_buffer_limit_bytes: None, ..self.socket_listener(bind) }
+        Listener {
+            bind_to_port: Some(false.into()),
+            max_connections_to_accept_per_socket_event: None,
+            per_connection_buffer_limit_bytes: None,
+            ..self.socket_listener(bind)
+        }
     }
 }

@@ -36,7 +36,12 @@ pub fn acceptor() -> Result<TlsAcceptor> {
 ///
 /// # Errors
 /// If the handshake fails, or the certificate cannot be read.
-pub async fn connect(stream: TcpStream, server_name: &str, alpn: &[String], certificate: Option<&Certificate>) -> Result<TlsStream<TcpStream>> {
+pub async fn connect(
+    stream: TcpStream,
+    server_name: &str,
+    alpn: &[String],
+    certificate: Option<&Certificate>,
+) -> Result<TlsStream<TcpStream>> {
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
     let mut config = match certificate {

@@ -83,10 +83,8 @@ fn configuration(
         true => misdirected::hosts(all, servers, &hosts.keys().collect()),
         false => BTreeSet::new(),
     };
-    let common = Common {
-        counts_attempts: options::counts_attempts(view),
-        offers_http3: servers.iter().any(|server| quic::speaks(view, server)),
-    };
+    let common =
+        Common { counts_attempts: options::counts_attempts(view), offers_http3: servers.iter().any(|server| quic::speaks(view, server)) };
     let mut chunks: Vec<Bytes> = hosts.into_iter().map(|(name, host)| encode(&name, host, &common)).collect();
     if chunks.is_empty() {
         chunks.push(route::encode_virtual_host(&route::blackhole(port.number)));

@@ -1,8 +1,7 @@
 //! The virtual hosts of a sidecar's route configurations: which rule owns which name.
 
 use super::{
-    options,
-    View, destination, domains, outbound,
+    View, destination, domains, options, outbound,
     virtual_host::{Candidate, RouteRows, RoutesInputs},
 };
 use base::{Hostname, Labels, ObjectRef, PortNumber, Protocol};

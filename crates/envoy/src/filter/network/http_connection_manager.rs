@@ -16,7 +16,8 @@ use std::time::Duration;
 use xds_api::Wire;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, Http1ProtocolOptions, Http3ProtocolOptions, HttpProtocolOptions, config_source::ConfigSourceSpecifier,
+    AggregatedConfigSource, ApiVersion, ConfigSource, Http1ProtocolOptions, Http3ProtocolOptions, HttpProtocolOptions,
+    config_source::ConfigSourceSpecifier,
 };
 use xds_api::envoy::config::listener::v3::Filter;
 use xds_api::envoy::config::route::v3::RouteConfiguration;
