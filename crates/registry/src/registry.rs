@@ -26,7 +26,8 @@ pub struct Registry {
     pub services: Table<ServiceKey, Service>,
     /// The endpoints of each service, in the order of its slices or entries.
     pub endpoints: Table<ServiceKey, Vec<Endpoint>>,
-    targets: BTreeMap<IpAddr, BTreeMap<ServiceKey, Vec<ServiceTarget>>>,
+    /// By service.
+    targets: BTreeMap<IpAddr, Box<[ServiceTarget]>>,
     index: Index,
     networks: Networks,
 }
@@ -62,7 +63,7 @@ impl Registry {
 
     /// The services that the workload with this address serves, by service and port.
     pub fn targets(&self, address: IpAddr) -> impl Iterator<Item = &ServiceTarget> {
-        self.targets.get(&address).into_iter().flat_map(|services| services.values().flatten())
+        self.targets.get(&address).into_iter().flatten()
     }
 
     /// Brings the rows up to date with the store.
@@ -93,17 +94,21 @@ impl Registry {
     fn retarget(&mut self, key: &ServiceKey, service: Option<&Service>, before: impl Iterator<Item = IpAddr>, out: &mut RegistryChanges) {
         let endpoints = self.endpoints.get(&mut Cx::default(), key).cloned();
         let mut now = targets_of(endpoints.as_deref(), key, service);
-        for address in before.filter(|address| !now.contains_key(address)).collect::<Vec<_>>() {
-            if let Some(services) = self.targets.get_mut(&address) {
-                services.remove(key);
-                out.targets.insert(address);
+        let addresses: BTreeSet<IpAddr> = before.chain(now.keys().copied()).collect();
+        for address in addresses {
+            let known = self.targets.get(&address).map(|targets| &**targets).unwrap_or_default();
+            let others =
+                |smaller: bool| known.iter().filter(move |target| if smaller { target.service < *key } else { target.service > *key });
+            let own = now.remove(&address).unwrap_or_default();
+            let all: Box<[ServiceTarget]> = others(true).chain(&own).chain(others(false)).cloned().collect();
+            if *all == *known {
+                continue;
             }
-        }
-        while let Some((address, targets)) = now.pop_first() {
-            let services = self.targets.entry(address).or_default();
-            if services.get(key) != Some(&targets) {
-                services.insert(key.clone(), targets);
-                out.targets.insert(address);
+            out.targets.insert(address);
+            if all.is_empty() {
+                self.targets.remove(&address);
+            } else {
+                self.targets.insert(address, all);
             }
         }
     }

@@ -34,6 +34,8 @@ impl<K: Hash + Eq, I: PartialEq, V> Shared<K, I, V> {
             return value.clone();
         }
         let value = build(&inputs);
+        // Almost always there is one, and a vector that grows by itself begins with four.
+        rows.reserve_exact(1);
         rows.push((inputs, value.clone()));
         self.count += 1;
         self.built += 1;
@@ -42,9 +44,13 @@ impl<K: Hash + Eq, I: PartialEq, V> Shared<K, I, V> {
 
     /// Forgets what nobody has any more, once that may be half of everything: looking costs as much as there is.
     pub fn sweep(&mut self) {
-        if self.count <= self.swept.saturating_mul(2).max(1024) {
-            return;
+        if self.count > self.swept.saturating_mul(2).max(1024) {
+            self.sweep_all();
         }
+    }
+
+    /// The same without waiting, for what is seldom kept.
+    pub fn sweep_all(&mut self) {
         self.rows.retain(|_, rows| {
             rows.retain(|(_, value)| Arc::strong_count(value) > 1);
             !rows.is_empty()

@@ -273,11 +273,15 @@ impl State {
     fn generate_new(&mut self) {
         let missing: BTreeSet<ClassKey> =
             self.proxies.values().map(|(_, key)| key).filter(|key| !self.classes.contains_key(*key)).cloned().collect();
+        let any = !missing.is_empty();
         for key in missing {
             self.statistics.classes_generated += 1;
             let mut class = Class::default();
             self.generator.class(self.model.snapshot(), &key, &mut class, &Delta::default(), self.revision);
             self.classes.insert(key, class);
+        }
+        if any {
+            self.generator.sweep(self.classes.keys());
         }
     }
 

@@ -165,6 +165,7 @@ impl RouteRows {
         if let Some(row) = known.iter().find(|row| *row.part == part) {
             return Some(row.clone());
         }
+        known.reserve_exact(1);
         self.built += 1;
         let row = Arc::new(VirtualHostRow { name, port, claims, part: Arc::new(part) });
         known.push(row.clone());
@@ -188,8 +189,9 @@ impl RouteRows {
 
     /// Forgets what nobody has any more, once that may be half of everything.
     pub fn sweep(&mut self) {
-        self.rules.sweep();
-        self.services.sweep();
+        // Virtual hosts have taken the routes over.
+        self.rules.sweep_all();
+        self.services.sweep_all();
         if self.hosts.len() > self.swept.saturating_mul(2).max(1024) {
             self.hosts.retain(|_, rows| {
                 rows.retain(|row| Arc::strong_count(row) > 1);
