@@ -7,6 +7,7 @@
 
 mod cidr;
 mod diagnostic;
+mod grpc_status;
 mod hostname;
 mod identity;
 mod labels;
@@ -14,10 +15,12 @@ mod locality;
 mod names;
 mod object;
 mod protocol;
+pub mod tls;
 mod visibility;
 
 pub use cidr::{Address, Cidr};
 pub use diagnostic::{Diagnostic, Level, Location};
+pub use grpc_status::GRPC_STATUSES;
 pub use hostname::Hostname;
 pub use identity::SpiffeIdentity;
 pub use labels::{Labels, Selector};

@@ -1,31 +1,9 @@
 //! TLS of a server in a Gateway or Sidecar (Istio's `validateTLSOptions`).
 
 use crate::report::{Field, Report, each};
+use base::tls::{CIPHER_SUITES, CURVES};
 use istio_api::networking::gateway::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use std::collections::BTreeSet;
-
-/// The cipher suites that Envoy knows (Istio's `security.ValidCipherSuites`).
-const CIPHER_SUITES: [&str; 16] = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-    "DES-CBC3-SHA",
-    "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
-];
-
-/// The curves that Envoy knows.
-const CURVES: [&str; 5] = ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"];
 
 pub(crate) fn validate(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSettings) {
     cipher_suites(report, at, tls);
@@ -43,8 +21,7 @@ pub(crate) fn validate(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSetti
 }
 
 fn cipher_suites(report: &mut Report, at: &Field<'_>, tls: &ServerTlsSettings) {
-    let known = |suite: &str| suite == "ALL" || CIPHER_SUITES.contains(&suite);
-    let invalid: Vec<&str> = tls.cipher_suites.iter().map(String::as_str).filter(|suite| !known(suite)).collect();
+    let invalid: Vec<&str> = tls.cipher_suites.iter().map(String::as_str).filter(|suite| !CIPHER_SUITES.contains(suite)).collect();
     if !invalid.is_empty() {
         report.warning(&at.key("cipherSuites"), format!("ignoring invalid cipher suites: [{}]", invalid.join(" ")));
     }

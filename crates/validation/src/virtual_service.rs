@@ -7,7 +7,7 @@ use crate::{
     report::{Field, Report, each},
     route_match, selector, unreachable,
 };
-use base::Hostname;
+use base::{GRPC_STATUSES, Hostname};
 use istio_api::networking::virtual_service::{
     AbortError, CorsPolicy, DelayType, Destination, HttpDirectResponse, HttpFaultInjection, HttpRedirect, HttpRetry, HttpRewrite,
     HttpRoute, RouteDestination, StringMatcher, VirtualService,
@@ -421,27 +421,6 @@ fn cors(report: &mut Report, at: &Field<'_>, policy: &CorsPolicy) {
         report.error(&at.key("maxAge"), "max_age duration is accurate only to seconds precision");
     }
 }
-
-/// The names of gRPC's statuses.
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 fn fault(report: &mut Report, at: &Field<'_>, fault: &HttpFaultInjection) {
     if fault.abort.is_none() && fault.delay.is_none() {

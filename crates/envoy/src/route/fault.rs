@@ -1,6 +1,7 @@
 //! Injected faults (Istio's `TranslateFault`).
 
 use super::percent::{hundredths, millionths};
+use base::GRPC_STATUSES;
 use istio_api::networking::virtual_service::{Abort, AbortError, Delay, DelayType, HttpFaultInjection};
 use xds_api::envoy::extensions::filters::{
     common::fault::v3::{FaultDelay, fault_delay::FaultDelaySecifier},
@@ -33,27 +34,6 @@ fn abort(abort: &Abort) -> Option<FaultAbort> {
     };
     Some(FaultAbort { percentage: abort.percentage.as_ref().map(millionths), error_type: Some(error), ..Default::default() })
 }
-
-/// The names of gRPC's statuses in the order of their numbers.
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 fn grpc_status(name: &str) -> Option<u32> {
     GRPC_STATUSES.iter().zip(0..).find_map(|(known, number)| (*known == name).then_some(number))

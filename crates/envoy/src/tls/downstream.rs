@@ -186,11 +186,11 @@ fn server_parameters(settings: &ServerTlsSettings, defaults: Option<&TlsConfig>)
     if maximum != Default::default() {
         parameters.tls_maximum_protocol_version = parameters::gateway_protocol(maximum).into();
     }
-    let suites = parameters::known(&settings.cipher_suites, &parameters::CIPHER_SUITES);
+    let suites = parameters::known(&settings.cipher_suites, &base::tls::CIPHER_SUITES);
     if !suites.is_empty() {
         parameters.cipher_suites = suites;
     }
-    let curves = parameters::known(&settings.ecdh_curves, &parameters::CURVES);
+    let curves = parameters::known(&settings.ecdh_curves, &base::tls::CURVES);
     if !curves.is_empty() {
         parameters.ecdh_curves = curves;
     }

@@ -14,30 +14,6 @@ const MESH_CIPHER_SUITES: [&str; 6] = [
     "AES128-GCM-SHA256",
 ];
 
-/// The cipher suites that Envoy knows (Istio's `security.ValidCipherSuites`): for one unknown it would refuse the listener.
-pub(super) const CIPHER_SUITES: [&str; 17] = [
-    "ALL",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-    "DES-CBC3-SHA",
-    "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
-];
-
-/// The curves that Envoy knows (BoringSSL's names), for which the same holds.
-pub(super) const CURVES: [&str; 5] = ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"];
-
 /// Those of a user's list that are known, each once; validation has said which are not.
 pub(super) fn known(list: &[String], names: &[&str]) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
