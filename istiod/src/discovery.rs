@@ -18,8 +18,8 @@ use xds::ProxyId;
 use xds_api::envoy::config::core::v3::Node;
 use xds_wire::{ResourceName, ResourceType, Version};
 
-/// What proxies have refused and not accepted since, by proxy and type.
-pub type Rejections = BTreeMap<(Arc<str>, ResourceType), Rejection>;
+/// What proxies have refused and not accepted since, by proxy and type; secrets, which are refused one by one, also by name.
+pub type Rejections = BTreeMap<(Arc<str>, ResourceType, Option<ResourceName>), Rejection>;
 
 /// The sending end of the pipeline, and the memory of refusals.
 pub struct Front {
@@ -114,7 +114,9 @@ impl Discovery for Front {
             // The pipeline outlives its connections except when the process ends.
             drop(self.proxies.send(ProxyEvent::Refused(rejection.proxy.clone(), rejection.kind, guilty)));
         }
-        self.lock().insert((rejection.proxy.clone(), rejection.kind), rejection);
+        let one = rejection.resources.first().filter(|_| rejection.kind == ResourceType::Secret);
+        let key = (rejection.proxy.clone(), rejection.kind, one.map(|(name, _)| name.clone()));
+        self.lock().insert(key, rejection);
         self.rejections_changed.send_replace(());
     }
 
@@ -123,7 +125,10 @@ impl Discovery for Front {
     }
 
     fn recovered(&self, proxy: &str, kind: ResourceType) {
-        if self.lock().remove(&(Arc::from(proxy), kind)).is_some() {
+        let mut rejections = self.lock();
+        let before = rejections.len();
+        rejections.retain(|(of, refused, _), _| **of != *proxy || *refused != kind);
+        if rejections.len() != before {
             self.rejections_changed.send_replace(());
         }
     }

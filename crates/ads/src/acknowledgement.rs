@@ -71,16 +71,16 @@ impl TypeState {
         let mut acknowledged = response.sent;
         acknowledged.at = now;
         self.acknowledged = Some(acknowledged);
-        if !held && self.error.take().is_some() {
+        // Secrets come one by one: one that is accepted says nothing of another.
+        let others = kind == ResourceType::Secret && self.replica.has_refused();
+        if !held && !others && self.error.take().is_some() {
             actions.push(Action::Recovered(kind));
         }
     }
 
     fn refuse(&mut self, kind: ResourceType, response: &InFlight, error: Status, actions: &mut Vec<Action>) {
         let guilty = at_fault(&response.carried, &error.message);
-        // Each secret goes to whoever waits for it, and with the first that is refused Envoy leaves off.
-        let again = kind == ResourceType::Secret && !guilty.is_empty();
-        self.replica.refused(&response.carried, &response.removed, &guilty, again);
+        self.replica.refused(&response.carried, &response.removed, &guilty);
         let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
         let message = error.message.get(..end).unwrap_or_default();
         self.error = Some(Arc::from(message));

@@ -349,17 +349,26 @@ impl Connection {
                 return;
             }
         }
-        let nonce = self.next_nonce(view.revision);
+        // Envoy refuses a response for one secret in it, and then has none of those that follow.
+        let parcels = if kind == ResourceType::Secret { parcel.one_by_one() } else { vec![parcel] };
+        for parcel in parcels {
+            self.respond(kind, parcel, now, actions);
+        }
+    }
+
+    fn respond(&mut self, kind: ResourceType, parcel: Parcel, now: Instant, actions: &mut Vec<Action>) {
+        let (revision, protocol) = (self.view.revision, self.settings.protocol);
+        let nonce = self.next_nonce(revision);
         actions.push(Action::Send(Response {
-            protocol: self.settings.protocol,
+            protocol,
             kind: Some(kind),
             type_url: kind.url().to_owned(),
             nonce: nonce.to_string(),
-            revision: view.revision,
+            revision,
             resources: parcel.carried.iter().map(|carried| carried.resource.clone()).collect(),
-            removed: if delta { parcel.removed.clone() } else { Vec::new() },
+            removed: if protocol == Protocol::Delta { parcel.removed.clone() } else { Vec::new() },
         }));
-        let sent = Sent { nonce, revision: view.revision, resources: parcel.carried.len(), at: now };
+        let sent = Sent { nonce, revision, resources: parcel.carried.len(), at: now };
         let state = self.types.of_mut(kind);
         state.sent = Some(sent.clone());
         state.in_flight.push_back(InFlight { sent, carried: parcel.carried, removed: parcel.removed, adds: parcel.adds });

@@ -16,15 +16,13 @@ pub(crate) struct Carried {
 pub(crate) const FILE_SECRETS: &str = "file-";
 
 /// Envoy refuses a whole response, and its message names the resources that are at fault, if any. Without a name it is
-/// the ones whose content was new; among secrets those in files, of which nobody but the proxy knows whether they exist.
+/// the ones whose content was new.
 pub(crate) fn at_fault(carried: &[Carried], message: &str) -> Vec<Arc<Encoded>> {
     let named: Vec<_> = carried.iter().filter(|c| names(message, &c.resource.name)).map(|c| c.resource.clone()).collect();
     if !named.is_empty() {
         return named;
     }
-    let fresh = || carried.iter().filter(|c| c.fresh).map(|c| c.resource.clone());
-    let files: Vec<_> = fresh().filter(|resource| resource.name.starts_with(FILE_SECRETS)).collect();
-    if files.is_empty() { fresh().collect() } else { files }
+    carried.iter().filter(|c| c.fresh).map(|c| c.resource.clone()).collect()
 }
 
 /// The objects behind a resource; of one that consists of many parts, those behind the parts that hold a name out of the

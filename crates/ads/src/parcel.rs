@@ -52,4 +52,14 @@ impl Parcel {
         }
         parcel
     }
+
+    /// The same in as many parcels as there are resources, what is removed in the first; one parcel if there are none.
+    pub fn one_by_one(mut self) -> Vec<Self> {
+        let mut rest = std::mem::take(&mut self.carried).into_iter();
+        self.carried.extend(rest.next());
+        let (adds, answers) = (self.adds, self.answers);
+        let others = rest.map(|resource| Self { carried: vec![resource], adds, answers, removed: Vec::new() });
+        let others: Vec<Self> = others.collect();
+        std::iter::once(self).chain(others).collect()
+    }
 }

@@ -128,6 +128,11 @@ impl Replica {
         }
     }
 
+    /// Whether the client has refused something that is still the newest of its name.
+    pub fn has_refused(&self) -> bool {
+        self.exceptions.values().any(|exception| matches!(exception, Exception::Refused(_)))
+    }
+
     /// What leads from here to `newest`, within `interest`, by name.
     pub fn plan(&self, interest: &Interest, newest: &Resources) -> Plan {
         let mut plan = Plan::default();
@@ -248,14 +253,12 @@ impl Replica {
         }
     }
 
-    /// The client refuses a response that carried these; `at_fault` are the ones that its message is about. The others go
-    /// with the next response, or with one of their own if that is said to matter: `again`.
-    pub fn refused(&mut self, carried: &[Carried], removed: &[ResourceName], at_fault: &[Arc<Encoded>], again: bool) {
-        let other = || if again { Exception::Stale } else { Exception::Uncertain };
+    /// The client refuses a response that carried these; `at_fault` are the ones that its message is about.
+    pub fn refused(&mut self, carried: &[Carried], removed: &[ResourceName], at_fault: &[Arc<Encoded>]) {
         let at_fault: BTreeSet<&str> = at_fault.iter().map(|resource| &*resource.name).collect();
         for item in carried {
             let resource = &item.resource;
-            let exception = if at_fault.contains(&*resource.name) { Exception::Refused(resource.version) } else { other() };
+            let exception = if at_fault.contains(&*resource.name) { Exception::Refused(resource.version) } else { Exception::Uncertain };
             match self.exceptions.get(&resource.name) {
                 Some(Exception::Holds(version, _)) if *version == resource.version => {}
                 Some(_) => continue,

@@ -216,6 +216,22 @@ fn secrets_only_for_those_who_may_have_them() {
 }
 
 #[test]
+fn a_refused_secret_costs_no_other_one() {
+    for new in [Script::delta, Script::sotw] {
+        let mut s = new(view(1, &[(Secret, "a", "1"), (Secret, "b", "broken"), (Secret, "c", "1")]));
+        let first = responses(&s.subscribe(Secret, &["a", "b", "c"]));
+        assert_eq!(first.iter().map(brief).collect::<Vec<_>>(), ["sds: +a", "sds: +b", "sds: +c"]);
+        assert_eq!(s.acknowledge(&first[0]), []);
+        let refused = s.refuse(&first[1], "cannot be read");
+        assert!(matches!(&refused[..], [Action::Rejected { resources, .. }] if *resources[0].0 == *"b"), "{refused:?}");
+        assert_eq!(s.acknowledge(&first[2]), [], "nothing is sent again, and the refusal is not forgotten");
+        let second = responses(&s.view(view(2, &[(Secret, "a", "1"), (Secret, "b", "mended"), (Secret, "c", "1")])));
+        assert_eq!(second.iter().map(brief).collect::<Vec<_>>(), ["sds: +b"]);
+        assert_eq!(s.acknowledge(&second[0]).first(), Some(&Action::Recovered(Secret)));
+    }
+}
+
+#[test]
 fn a_type_that_is_not_served_is_answered_at_once() {
     let mut s = Script::delta(view(1, &[]));
     let mut request = delta(Cluster, |r| r.resource_names_subscribe = strings(&["x"]));
