@@ -2,6 +2,7 @@
 //! metrics. Names of clusters and listeners are those of Istio's bootstrap.
 
 use crate::settings::Settings;
+use base::{Labels, Locality};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -28,6 +29,7 @@ pub fn bootstrap(settings: &Settings) -> Value {
                 "max_active_downstream_connections": 2_147_483_647,
             },
         }] },
+        "cluster_manager": if discovers_itself(settings) { json!({ "local_cluster_name": LOCAL_CLUSTER }) } else { json!({}) },
         "stats_config": { "use_all_default_tags": false, "stats_tags": stats_tags() },
         "dynamic_resources": {
             "lds_config": { "ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3" },
@@ -40,18 +42,48 @@ pub fn bootstrap(settings: &Settings) -> Value {
             },
         },
         "static_resources": {
-            "clusters": [
-                local("prometheus_stats", settings.admin_port),
-                local("agent", settings.status_port),
-                socket("sds-grpc", &settings.sds_socket),
-                socket("xds-grpc", &settings.xds_socket),
-            ],
+            "clusters": clusters(settings),
             "listeners": [
                 listener("prometheus", settings.prometheus_port, "/stats/prometheus", "agent", Some("/stats/envoy")),
                 listener("agent", settings.ready_port, "/healthz/ready", "agent", None),
             ],
         },
     })
+}
+
+/// The endpoints of the proxy's own workload, by whose zones Envoy decides how much traffic stays in its own (Istio's name).
+const LOCAL_CLUSTER: &str = "local_cluster";
+
+/// `ISTIO_META_ENABLE_SELF_DISCOVERY`
+fn discovers_itself(settings: &Settings) -> bool {
+    settings.metadata.get("ENABLE_SELF_DISCOVERY").is_some_and(|value| *value == json!("true") || *value == json!(true))
+}
+
+fn clusters(settings: &Settings) -> Vec<Value> {
+    let mut clusters = vec![
+        local("prometheus_stats", settings.admin_port),
+        local("agent", settings.status_port),
+        socket("sds-grpc", &settings.sds_socket),
+        socket("xds-grpc", &settings.xds_socket),
+    ];
+    if discovers_itself(settings) {
+        clusters.push(json!({
+            "name": LOCAL_CLUSTER,
+            "type": "EDS",
+            "connect_timeout": "1s",
+            "eds_cluster_config": {
+                "eds_config": { "ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3" },
+                "service_name": LOCAL_CLUSTER,
+            },
+        }));
+    }
+    clusters
+}
+
+/// Where the pod is, as far as its labels say it.
+fn locality(settings: &Settings) -> Value {
+    let Locality { region, zone, subzone } = Locality::of_labels(&Labels::from(settings.labels.clone()));
+    json!({ "region": &*region, "zone": &*zone, "sub_zone": &*subzone })
 }
 
 /// The id by which istiod knows this proxy: `<kind>~<address>~<pod>.<namespace>~<domain>`.
@@ -88,6 +120,7 @@ fn node(settings: &Settings) -> Value {
         "id": node_id(settings),
         "cluster": cluster,
         "metadata": metadata,
+        "locality": locality(settings),
     })
 }
 

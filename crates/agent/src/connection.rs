@@ -1,5 +1,6 @@
 //! One HTTP/2 connection to istiod: TLS against the root of the mesh, with this workload's token on every call.
 
+use crate::trust::Roots;
 use http::HeaderValue;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -74,6 +75,8 @@ pub struct Upstream {
     pub address: String,
     /// The root certificates of the mesh, PEM, read at every connection; `None` speaks plain text (port 15010).
     pub roots: Option<PathBuf>,
+    /// Roots that have come since, which are trusted, too: a mounted file may be a minute behind.
+    pub trusted: Roots,
     /// The service-account token, read at every connection because Kubernetes renews it; `None` sends none.
     pub token: Option<PathBuf>,
     /// The cluster of this workload, sent as `clusterid`.
@@ -135,7 +138,14 @@ impl Upstream {
     async fn tls(&self) -> Result<ClientConfig, ConnectionError> {
         let path = self.roots.clone().unwrap_or_default();
         let unusable = |reason: String| ConnectionError::Roots { path: path.clone(), reason };
-        let pem = tokio::fs::read(&path).await.map_err(|error| unusable(error.to_string()))?;
+        let known = self.trusted.edition();
+        let mut pem = match tokio::fs::read(&path).await {
+            Ok(pem) => pem,
+            Err(error) if known.pem.is_empty() => return Err(unusable(error.to_string())),
+            Err(_) => Vec::new(),
+        };
+        pem.push(b'\n');
+        pem.extend_from_slice(known.pem.as_bytes());
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             roots.add(certificate.map_err(|error| unusable(error.to_string()))?).map_err(|error| unusable(error.to_string()))?;

@@ -1,8 +1,8 @@
 //! Files that somebody else replaces: credentials on disk, the roots of the mesh.
 
-use std::path::{Path, PathBuf};
+use crate::trust::Roots;
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How often files are looked at. Kubernetes replaces mounted files by swapping a link, which no watch on the file itself
 /// sees; they are small, so that reading them is the simplest sure way.
@@ -23,25 +23,22 @@ pub async fn fingerprint(paths: &[PathBuf]) -> u64 {
     hasher.digest()
 }
 
-/// Counts the changes of a file, from now on.
-pub fn follow(path: &Path) -> watch::Receiver<u64> {
-    let paths = vec![path.to_owned()];
-    let (changes, receiver) = watch::channel(0);
-    tokio::spawn(async move {
-        let mut last = fingerprint(&paths).await;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(INTERVAL) => {}
-                () = changes.closed() => return,
-            }
-            let now = fingerprint(&paths).await;
-            if now != last {
-                last = now;
-                changes.send_modify(|count| *count += 1);
-            }
+/// Tells `roots` of every change of a mounted file, from now on and until the process ends.
+pub async fn follow_mounted(path: PathBuf, roots: Roots) {
+    let paths = [path];
+    let mut last = fingerprint(&paths).await;
+    loop {
+        changed(&paths, last).await;
+        last = fingerprint(&paths).await;
+        let [path] = &paths;
+        let told = match tokio::fs::read_to_string(path).await {
+            Ok(pem) => roots.mounted(&pem).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = told {
+            tracing::warn!("the mounted root certificate {}: {error}", path.display());
         }
-    });
-    receiver
+    }
 }
 
 /// Resolves when the contents of `paths` are no longer what `last` is the fingerprint of.

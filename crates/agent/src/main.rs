@@ -1,6 +1,6 @@
 //! `pilot-agent`: starts the parts of the agent and ends them in order.
 
-use agent::{AgentMetrics, Envoy, NodeKind, Renewal, Secrets, Settings, Status, Upstream};
+use agent::{AgentMetrics, Envoy, NodeKind, Renewal, Roots, Secrets, Settings, Status, Upstream};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, UdpSocket};
@@ -75,9 +75,11 @@ async fn run(proxy: Proxy) -> anyhow::Result<()> {
     let metrics = observability::Metrics::new();
     let counters = AgentMetrics::new(metrics.registry())?;
     let roots = (!settings.plaintext).then(|| settings.roots.clone());
+    let trusted = Roots::default();
     let upstream = |address: &str| Upstream {
         address: address.to_owned(),
         roots: roots.clone(),
+        trusted: trusted.clone(),
         token: settings.token.clone(),
         cluster: settings.cluster_id.clone(),
         node: agent::node_id(&settings),
@@ -90,11 +92,11 @@ async fn run(proxy: Proxy) -> anyhow::Result<()> {
         grace: settings.grace,
         jitter: settings.jitter,
     };
-    let roots_changed = agent::follow(&settings.roots);
-    tokio::spawn(agent::rotate(renewal, upstream(&settings.ca_address), counters.clone(), fastrand::f64, roots_changed, certificate_out));
+    tokio::spawn(agent::follow_mounted(settings.roots.clone(), trusted.clone()));
+    tokio::spawn(agent::rotate(renewal, upstream(&settings.ca_address), counters.clone(), fastrand::f64, certificate_out));
 
     let sds = listen(&settings.sds_socket)?;
-    tokio::spawn(agent::serve_sds(sds, Secrets { certificate: certificate.clone() }));
+    tokio::spawn(agent::serve_sds(sds, Secrets { certificate: certificate.clone(), roots: trusted.clone() }));
     let xds = listen(&settings.xds_socket)?;
     tokio::spawn(agent::serve_xds(xds, upstream(&settings.discovery_address), counters));
     let (quit, mut quit_asked) = mpsc::channel(1);

@@ -14,6 +14,9 @@ use tokio::sync::watch;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A certificate whose roots are not those of the mesh any more is replaced within this part of its lifetime, and within
+/// [`LONGEST_PAUSE`]: not at once, because all workloads hear of new roots at the same moment.
+const SPREAD: f64 = 0.02;
 
 /// What is asked for, and when again.
 #[derive(Clone, Debug)]
@@ -37,19 +40,24 @@ enum RotationError {
     Certificate(#[from] CertificateError),
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error("the roots in the answer: the text {0}")]
+    Roots(#[from] ca::pem::PemError),
 }
 
 /// Publishes a certificate, and each that follows it, until nobody listens any more. `random` gives numbers between 0 and 1.
-/// A change of `roots`, the certificates that istiod is trusted by, asks for a new one at once: a new root is being distributed.
+/// When others speak of other roots than those that came with it (a new one is being distributed, an old one is dropped), the
+/// next is asked for soon.
 pub async fn rotate(
     renewal: Renewal,
     upstream: Upstream,
     metrics: AgentMetrics,
     mut random: impl FnMut() -> f64,
-    mut renew_now: watch::Receiver<u64>,
     out: watch::Sender<Option<Arc<Certificate>>>,
 ) {
+    let mut roots = upstream.trusted.changes();
     loop {
+        // What is said from here on may not be in the answer.
+        roots.settle();
         let certificate = tokio::select! {
             certificate = obtain(&renewal, &upstream, &metrics, &mut random) => certificate,
             () = out.closed() => return,
@@ -60,10 +68,15 @@ pub async fn rotate(
         let pause = certificate.renew_in(SystemTime::now(), grace).max(Duration::from_secs(1));
         tracing::info!(identity = %renewal.identity, "certificate received; the next is asked for in {pause:.0?}");
         out.send_replace(Some(Arc::new(certificate)));
-        renew_now.mark_unchanged();
+        let doubted = async {
+            roots.doubted().await;
+            let spread = renewal.lifetime.mul_f64(SPREAD).min(LONGEST_PAUSE).mul_f64(random());
+            tracing::info!("the roots of the mesh have changed: a new certificate is asked for in {spread:.1?}");
+            tokio::time::sleep(spread).await;
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            Ok(()) = renew_now.changed() => tracing::info!("the roots of the mesh have changed: a new certificate is asked for"),
+            () = doubted => {}
             () = out.closed() => return,
         }
     }
@@ -89,5 +102,8 @@ async fn obtain(renewal: &Renewal, upstream: &Upstream, metrics: &AgentMetrics, 
 async fn once(renewal: &Renewal, upstream: &Upstream) -> Result<Certificate, RotationError> {
     let request = Request::new(&renewal.identity, renewal.algorithm)?;
     let question = CertificateRequest { csr_pem: request.csr_pem.clone(), lifetime: renewal.lifetime };
-    Ok(request.granted(&question.send(upstream).await?)?)
+    let certificate = request.granted(&question.send(upstream).await?)?;
+    // Before the certificate: whoever is shown it must be able to know its root.
+    upstream.trusted.granted(&certificate.roots_pem)?;
+    Ok(certificate)
 }

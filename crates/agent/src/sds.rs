@@ -5,6 +5,7 @@
 
 use crate::certificate::Certificate;
 use crate::files;
+use crate::trust::{Edition, Following, Roots};
 use futures::{Stream, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -44,6 +45,8 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct Secrets {
     /// The workload's certificate; `None` until the first has come, for which Envoy waits.
     pub certificate: watch::Receiver<Option<Arc<Certificate>>>,
+    /// The roots; whoever waits for their acceptance hears from here.
+    pub roots: Roots,
 }
 
 /// Serves the socket until the process ends.
@@ -85,6 +88,8 @@ async fn route(request: http::Request<Incoming>, secrets: Secrets) -> Result<htt
 /// What the two protocols differ in.
 trait Protocol: Send + 'static {
     type Response: Send + 'static;
+    /// Which response it answers, and what was wrong with that; empty for the first request.
+    fn answer(&self) -> (&str, Option<&str>);
     /// Takes note of what the request subscribes to.
     fn subscribe(self, names: &mut BTreeSet<String>);
     /// A response with the secrets that have changed, out of all that are known.
@@ -99,6 +104,10 @@ struct Versioned {
 
 impl Protocol for DiscoveryRequest {
     type Response = DiscoveryResponse;
+
+    fn answer(&self) -> (&str, Option<&str>) {
+        (&self.response_nonce, self.error_detail.as_ref().map(|error| error.message.as_str()))
+    }
 
     fn subscribe(self, names: &mut BTreeSet<String>) {
         if let Some(error) = &self.error_detail {
@@ -120,6 +129,10 @@ impl Protocol for DiscoveryRequest {
 
 impl Protocol for DeltaDiscoveryRequest {
     type Response = DeltaDiscoveryResponse;
+
+    fn answer(&self) -> (&str, Option<&str>) {
+        (&self.response_nonce, self.error_detail.as_ref().map(|error| error.message.as_str()))
+    }
 
     fn subscribe(self, names: &mut BTreeSet<String>) {
         if let Some(error) = &self.error_detail {
@@ -153,27 +166,36 @@ fn stream<P: Protocol>(mut requests: Streaming<P>, mut secrets: Secrets) -> Answ
     tokio::spawn(async move {
         let mut names: BTreeSet<String> = BTreeSet::new();
         let mut sent: BTreeMap<String, Versioned> = BTreeMap::new();
-        let mut nonce = 0;
+        let (mut nonce, mut offered) = (0, None);
+        let (mut roots, mut following) = (secrets.roots.changes(), None);
         loop {
             let files: Vec<PathBuf> = names.iter().flat_map(|name| paths(name)).collect();
             let fingerprint = files::fingerprint(&files).await;
-            let now = collect(&names, &secrets).await;
+            let edition = secrets.roots.edition();
+            let now = collect(&names, &secrets, &edition).await;
             let changed: BTreeSet<String> =
                 now.iter().filter(|(name, secret)| sent.get(*name) != Some(secret)).map(|(name, _)| name.clone()).collect();
             if !changed.is_empty() {
                 nonce += 1;
+                if changed.contains(ROOTS) {
+                    offered = Some(Offer { nonce: nonce.to_string(), edition: edition.number });
+                }
                 if sender.send(Ok(P::respond(&now, &changed, nonce))).await.is_err() {
                     return;
                 }
             }
             sent = now;
             tokio::select! {
-                request = requests.next() => match request {
-                    Some(Ok(request)) => request.subscribe(&mut names),
-                    _ => return,
-                },
+                request = requests.next() => {
+                    let Some(Ok(request)) = request else { return };
+                    let (answered, error) = request.answer();
+                    Offer::answered(&mut offered, answered, error, following.as_ref());
+                    request.subscribe(&mut names);
+                    following = names.contains(ROOTS).then(|| following.take().unwrap_or_else(|| secrets.roots.follow()));
+                }
                 // Without a sender there will be no other certificate; the stream stays for files.
                 Ok(()) = secrets.certificate.changed() => {}
+                () = roots.changed() => {}
                 () = files::changed(&files, fingerprint) => {}
             }
         }
@@ -181,14 +203,30 @@ fn stream<P: Protocol>(mut requests: Streaming<P>, mut secrets: Secrets) -> Answ
     Box::pin(ReceiverStream::new(receiver))
 }
 
+/// An edition of the roots that Envoy has not answered yet.
+struct Offer {
+    nonce: String,
+    edition: u64,
+}
+
+impl Offer {
+    fn answered(offered: &mut Option<Self>, nonce: &str, error: Option<&str>, following: Option<&Following>) {
+        let (Some(offer), Some(following)) = (offered.take_if(|offer| offer.nonce == nonce), following) else { return };
+        match error {
+            None => following.accept(offer.edition),
+            Some(message) => following.refuse(offer.edition, message.to_owned()),
+        }
+    }
+}
+
 /// The secrets of these names that exist at present.
-async fn collect(names: &BTreeSet<String>, secrets: &Secrets) -> BTreeMap<String, Versioned> {
+async fn collect(names: &BTreeSet<String>, secrets: &Secrets, roots: &Edition) -> BTreeMap<String, Versioned> {
     let certificate = secrets.certificate.borrow().clone();
     let mut found = BTreeMap::new();
     for name in names {
         let secret = match name.as_str() {
             WORKLOAD => certificate.as_ref().map(|one| pair(one.chain_pem.as_bytes(), one.key_pem.as_bytes())),
-            ROOTS => certificate.as_ref().map(|one| authorities(one.roots_pem.as_bytes())),
+            ROOTS => (!roots.pem.is_empty()).then(|| authorities(roots.pem.as_bytes())),
             _ => from_files(name).await,
         };
         if let Some(kind) = secret {
