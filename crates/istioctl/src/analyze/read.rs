@@ -22,6 +22,9 @@ struct Place {
     node: Node,
 }
 
+/// The domain of the names of Services: the default, as nothing in files tells of another.
+const DOMAIN: &str = "cluster.local";
+
 /// Everything that was read.
 pub struct Input {
     /// For objects without a namespace; empty leaves them without.
@@ -115,7 +118,7 @@ impl Input {
             }
             Needs::Services | Needs::Workloads => {
                 events.extend(foreign.pods().into_iter().map(|pod| event(Change::Set(pod.into()))));
-                let mut state = State::new(DomainSuffix::default());
+                let mut state = State::new(DomainSuffix::new(DOMAIN));
                 state.turn(events.into_iter().map(Turn::Event).collect());
                 let mesh = Mesh { store: state.store(), foreign: &foreign, snapshot: Some(state.snapshot()) };
                 analysis::analyze(&mesh, needs, true)
