@@ -100,5 +100,6 @@ codes! {
     GATEWAY_SERVER_DROPPED = Error "GatewayServerDropped" "GatewayServerDropped";
     PORT_CONFLICT = Warning "PortConflict" "PortConflict";
     PORT_CAPTURED = Warning "PortCaptured" "PortCaptured";
+    CREDENTIAL_NOT_GRANTED = Error "CredentialNotGranted" "CredentialNotGranted";
     RULES_OF_ANOTHER_PROTOCOL = Warning "RulesOfAnotherProtocol" "RulesOfAnotherProtocol";
 }

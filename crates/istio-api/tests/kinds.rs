@@ -193,6 +193,13 @@ fn kubernetes() -> Vec<(Kind, Value)> {
                 "rules": [{"host": "a", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}}]
             }}),
         ),
+        (
+            Kind::ReferenceGrant,
+            json!({"spec": {
+                "from": [{"group": "networking.istio.io", "kind": "Gateway", "namespace": "edge"}],
+                "to": [{"group": "", "kind": "Secret", "name": "shop-tls"}]
+            }}),
+        ),
         (Kind::IngressClass, json!({"spec": {"controller": "istio.io/ingress-controller"}})),
     ]
 }

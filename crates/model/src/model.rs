@@ -1,13 +1,13 @@
 //! The way of a turn through the model: which parts of the snapshot the changes touch, and those parts built again.
 
 use crate::{
-    Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices,
+    Aliases, AttachedPolicies, ClusterLocal, Credential, DestinationRules, PeerAuthentications, Snapshot, VirtualService, VirtualServices,
     ingress::Converted,
 };
 use base::Namespace;
 use config::{Key, Store, StoreChanges};
 use incremental::{Cx, Table};
-use istio_api::networking::destination_rule::TrafficPolicy;
+use istio_api::networking::destination_rule::{LoadBalancerSettings, TrafficPolicy};
 use istio_api::networking::virtual_service as api;
 use istio_api::{Object, Resource};
 use registry::{Registry, RegistryChanges};
@@ -52,7 +52,10 @@ impl Model {
         }
         next.features = store.features.clone();
         next.network_gateways = registry.network_gateways().clone();
-        next.secrets = store.secrets.clone();
+        for key in &changes.secrets.0 {
+            next.credentials.set(key.clone(), store.secrets.get(cx, key).map(Credential::read));
+        }
+        next.reference_grants = store.reference_grants.clone();
         let converted = self.converted.advance(store, changes, next, services);
         if changes.mesh || converted || !changes.virtual_services.is_empty() {
             Self::advance_virtual_services(next, &mut self.resolved, &self.converted, store, changes);
@@ -172,13 +175,15 @@ fn sort_by_age<T: Resource>(rows: &mut [Arc<Object<T>>]) {
 fn locality_matters(snapshot: &Snapshot) -> bool {
     let mesh = &snapshot.mesh;
     let of_mesh = mesh.locality_lb_setting.as_ref().is_some_and(|setting| !setting.distribute.is_empty())
+        || mesh.zone_aware_lb_setting.as_ref().is_some_and(|setting| setting.enabled != Some(false))
         || mesh.default_traffic_policy.as_ref().is_some_and(|policy| policy.outlier_detection.is_some());
+    let looks = |lb: &LoadBalancerSettings| lb.locality_lb_setting.is_some() || lb.zone_aware_lb_setting.is_some();
     let of_policy = |policy: &TrafficPolicy| {
         let settings = policy.port_level_settings.iter();
         policy.outlier_detection.is_some()
-            || policy.load_balancer.as_ref().is_some_and(|lb| lb.locality_lb_setting.is_some())
+            || policy.load_balancer.as_ref().is_some_and(looks)
             || settings.clone().any(|port| port.outlier_detection.is_some())
-            || settings.filter_map(|port| port.load_balancer.as_ref()).any(|lb| lb.locality_lb_setting.is_some())
+            || settings.filter_map(|port| port.load_balancer.as_ref()).any(looks)
     };
     let of_rule = |rule: &Arc<crate::MergedRule>| {
         let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
@@ -194,14 +199,27 @@ fn locality_matters(snapshot: &Snapshot) -> bool {
 fn node_matters(snapshot: &Snapshot) -> bool {
     let near = |service: &Arc<registry::Service>| service.node_local || service.traffic_distribution.as_deref() == Some("PreferSameNode");
     let by_node = |policy: &TrafficPolicy| {
-        let settings = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
-        settings.is_some_and(|setting| setting.failover_priority.iter().any(|key| key.starts_with("kubernetes.io/hostname")))
+        policy.load_balancer.iter().flat_map(failover_labels).any(|key| key.starts_with("kubernetes.io/hostname"))
     };
+    let of_mesh = snapshot.mesh.zone_aware_lb_setting.iter().flat_map(|setting| &setting.failover_priority);
+    let of_mesh = of_mesh.chain(snapshot.mesh.locality_lb_setting.iter().flat_map(|setting| &setting.failover_priority));
     snapshot.services_by_age.iter().any(near)
+        || of_mesh.into_iter().any(|key| key.starts_with("kubernetes.io/hostname"))
         || snapshot.destination_rules.iter().any(|rule| {
             let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
             rule.spec.traffic_policy.iter().chain(subsets).any(by_node)
         })
+}
+
+/// The labels by which endpoints are preferred.
+fn failover_labels(settings: &LoadBalancerSettings) -> impl Iterator<Item = &String> {
+    let by_distance = settings.locality_lb_setting.iter().flat_map(|setting| &setting.failover_priority);
+    by_distance.chain(settings.zone_aware_lb_setting.iter().flat_map(|setting| &setting.failover_priority))
+}
+
+/// Of `key` or `key=value`.
+fn key_of(label: &str) -> String {
+    label.split('=').next().unwrap_or_default().to_string()
 }
 
 /// The keys of labels by which any object tells proxies apart.
@@ -215,13 +233,16 @@ fn selecting_labels(snapshot: &Snapshot) -> BTreeSet<String> {
     }
     for rule in snapshot.destination_rules.iter() {
         keys.extend(rule.spec.workload_selector.iter().flat_map(|selector| selector.match_labels.keys().cloned()));
-        let failover = |policy: &istio_api::networking::destination_rule::TrafficPolicy| {
-            let locality = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
-            locality.map(|locality| locality.failover_priority.clone()).unwrap_or_default()
-        };
         let policies = rule.spec.traffic_policy.iter().chain(rule.spec.subsets.iter().filter_map(|s| s.traffic_policy.as_ref()));
-        keys.extend(policies.flat_map(failover).map(|key| key.split('=').next().unwrap_or_default().to_string()));
+        let settings = policies.flat_map(|policy| {
+            let of_ports = policy.port_level_settings.iter().filter_map(|port| port.load_balancer.as_ref());
+            policy.load_balancer.iter().chain(of_ports)
+        });
+        keys.extend(settings.flat_map(failover_labels).map(|key| key_of(key)));
     }
+    let mesh = &snapshot.mesh;
+    keys.extend(mesh.locality_lb_setting.iter().flat_map(|setting| &setting.failover_priority).map(|key| key_of(key)));
+    keys.extend(mesh.zone_aware_lb_setting.iter().flat_map(|setting| &setting.failover_priority).map(|key| key_of(key)));
     for object in snapshot.sidecars.values().flatten() {
         keys.extend(object.spec.workload_selector.iter().flat_map(|selector| selector.labels.keys().cloned()));
     }

@@ -1,11 +1,11 @@
 //! One consistent cut of everything that configuration is made from.
 
-use crate::{Aliases, AttachedPolicies, ClusterLocal, DestinationRules, PeerAuthentications, VirtualServices};
+use crate::{Aliases, AttachedPolicies, ClusterLocal, Credential, DestinationRules, PeerAuthentications, VirtualServices};
 use base::{DomainSuffix, Labels, Namespace, PortNumber};
 use config::{Features, JwksSource, Key};
 use incremental::{Cx, Table};
 use istio_api::Object;
-use istio_api::kubernetes::secret::Secret;
+use istio_api::kubernetes::reference_grant::ReferenceGrant;
 use istio_api::mesh::{MeshConfig, MeshNetworks};
 use istio_api::networking::{gateway::Gateway, sidecar::Sidecar};
 use istio_api::security::{authorization_policy::AuthorizationPolicy, request_authentication::RequestAuthentication};
@@ -56,8 +56,10 @@ pub struct Snapshot {
     pub request_authentications: Arc<AttachedPolicies<RequestAuthentication>>,
     /// The keys of issuers of tokens that were fetched.
     pub jwks: Arc<BTreeMap<JwksSource, Arc<str>>>,
-    /// Credentials of gateways.
-    pub secrets: Table<Key, Object<Secret>>,
+    /// Credentials of gateways and clients.
+    pub credentials: Table<Key, Credential>,
+    /// What namespaces let others refer to.
+    pub reference_grants: Table<Key, Object<ReferenceGrant>>,
     /// The keys of labels by which any object selects proxies: proxies that differ in no other label are alike.
     pub selecting_labels: Arc<BTreeSet<String>>,
     /// Whether anything prefers endpoints by locality: if not, proxies of all localities are alike.

@@ -9,6 +9,7 @@
 mod action;
 mod admission;
 mod call;
+mod certificate;
 mod filter_chain;
 mod header_match;
 mod jwt;

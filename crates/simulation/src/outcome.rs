@@ -76,6 +76,8 @@ pub enum Failure {
     SeveralFilterChains,
     /// TLS on a plaintext HTTP chain, plaintext on a TLS chain, or no client certificate where one is required.
     Tls,
+    /// The chain has no certificate, or nothing to check those of clients with; Envoy closes the connection.
+    NoCertificate,
     /// The bytes are not HTTP, and the chain wants HTTP.
     NotHttp,
     /// A rule refuses the connection.
@@ -97,6 +99,7 @@ impl fmt::Display for Failure {
             Self::NoFilterChain => "no filter chain",
             Self::SeveralFilterChains => "several filter chains",
             Self::Tls => "TLS does not fit",
+            Self::NoCertificate => "no certificate",
             Self::NotHttp => "not HTTP",
             Self::Denied => "denied",
             Self::NoRouteConfiguration => "no route configuration",

@@ -1,6 +1,6 @@
 //! The configuration of one proxy, decoded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use xds_api::{
     Wire,
     envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener, route::v3::RouteConfiguration},
@@ -18,6 +18,8 @@ pub struct Resources {
     pub clusters: BTreeMap<String, Cluster>,
     /// Endpoints, by the name of their cluster.
     pub endpoints: BTreeMap<String, ClusterLoadAssignment>,
+    /// The names of secrets.
+    pub secrets: BTreeSet<String>,
 }
 
 /// A resource of the view is not what its type says.
@@ -40,6 +42,7 @@ impl Resources {
             routes: decode(view, ResourceType::Route)?,
             clusters: decode(view, ResourceType::Cluster)?,
             endpoints: decode(view, ResourceType::Endpoint)?,
+            secrets: view.of(ResourceType::Secret).iter().map(|secret| secret.name.to_string()).collect(),
         })
     }
 

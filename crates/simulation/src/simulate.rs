@@ -4,7 +4,7 @@ use crate::{
     action, admission,
     admission::Admitted,
     call::{Call, Protocol, Security},
-    filter_chain, listener,
+    certificate, filter_chain, listener,
     outcome::{End, Failure, Forwarded, Outcome},
     path,
     resources::Resources,
@@ -40,7 +40,7 @@ fn follow(resources: &Resources, call: &Call, outcome: &mut Outcome) -> Result<E
     let inspected = listener::inspect(listener, call);
     let chain = filter_chain::choose(listener, call, &inspected)?;
     outcome.filter_chain = chain.name.clone();
-    let decrypted = check_tls(chain, call)?;
+    let decrypted = check_tls(chain, call, resources)?;
     match terminal(chain) {
         Some(Terminal::Http(manager)) => {
             // Bytes of TLS are no HTTP.
@@ -63,7 +63,7 @@ fn follow(resources: &Resources, call: &Call, outcome: &mut Outcome) -> Result<E
 }
 
 /// Whether the chain decrypts; an error if it wants another security than the call has.
-fn check_tls(chain: &FilterChain, call: &Call) -> Result<bool, Failure> {
+fn check_tls(chain: &FilterChain, call: &Call, resources: &Resources) -> Result<bool, Failure> {
     let Some(SocketConfig::TypedConfig(config)) = chain.transport_socket.as_ref().and_then(|socket| socket.config_type.as_ref()) else {
         return Ok(false);
     };
@@ -74,6 +74,9 @@ fn check_tls(chain: &FilterChain, call: &Call) -> Result<bool, Failure> {
     let wants_client = context.require_client_certificate.is_some_and(|value| value.value);
     match call.security {
         Security::Plaintext => Err(Failure::Tls),
+        _ if !context.common_tls_context.as_ref().is_none_or(|common| certificate::is_ready(common, resources)) => {
+            Err(Failure::NoCertificate)
+        }
         Security::Tls if wants_client => Err(Failure::Tls),
         _ => Ok(true),
     }

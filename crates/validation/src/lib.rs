@@ -9,6 +9,7 @@
 mod amount;
 mod authorization_policy;
 mod destination_rule;
+mod endpoint_slice;
 mod envoy_filter;
 mod gateway;
 mod header;
@@ -57,7 +58,8 @@ pub fn validate_mesh_config(mesh: &MeshConfig) -> Vec<Diagnostic> {
     report.diagnostics.into_iter().map(|diagnostic| Diagnostic { object: None, ..diagnostic }).collect()
 }
 
-/// What is wrong with `object`; errors mean that it must not be used. Kubernetes' own kinds have no rules here.
+/// What is wrong with `object`; errors mean that it must not be used. Of Kubernetes' own kinds
+/// only endpoints have rules here.
 pub fn validate(object: &AnyObject) -> Vec<Diagnostic> {
     let mut report = Report::new(object.object_ref());
     let namespace = object.metadata().namespace.as_str();
@@ -77,13 +79,14 @@ pub fn validate(object: &AnyObject) -> Vec<Diagnostic> {
         AnyObject::Telemetry(object) => telemetry::validate(&mut report, &object.spec),
         AnyObject::WasmPlugin(object) => wasm::validate_plugin(&mut report, &object.spec),
         AnyObject::TrafficExtension(object) => wasm::validate_extension(&mut report, &object.spec),
+        AnyObject::EndpointSlice(object) => endpoint_slice::validate(&mut report, &object.spec),
         AnyObject::Service(_)
-        | AnyObject::EndpointSlice(_)
         | AnyObject::Pod(_)
         | AnyObject::Node(_)
         | AnyObject::Namespace(_)
         | AnyObject::Ingress(_)
         | AnyObject::IngressClass(_)
+        | AnyObject::ReferenceGrant(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_) => {}
     }

@@ -108,7 +108,8 @@ fn same_settings(old: &Snapshot, new: &Snapshot) -> bool {
         authorization_policies: _,
         request_authentications: _,
         jwks: _,
-        secrets,
+        credentials,
+        reference_grants,
         selecting_labels,
         locality_matters,
         node_matters,
@@ -124,7 +125,8 @@ fn same_settings(old: &Snapshot, new: &Snapshot) -> bool {
         && Arc::ptr_eq(&old.passing_gateways, passing_gateways)
         && Arc::ptr_eq(&old.sidecars, sidecars)
         && Arc::ptr_eq(&old.peer_authentications, peer_authentications)
-        && old.secrets.changes(secrets).next().is_none()
+        && old.credentials.changes(credentials).next().is_none()
+        && old.reference_grants.changes(reference_grants).next().is_none()
         && Arc::ptr_eq(&old.selecting_labels, selecting_labels)
         && old.locality_matters == *locality_matters
         && old.node_matters == *node_matters

@@ -3,21 +3,35 @@
 use crate::class::{ClassKey, Target};
 use base::{Diagnostic, Protocol};
 use envoy::authz::{HttpField, http_fields};
+use istio_api::Object;
+use istio_api::networking::gateway::Gateway;
 use istio_api::security::authorization_policy::{Action, Rule};
 use istio_api::security::peer_authentication::MutualTlsMode;
-use model::{Certificates, PolicySubject, ProxyKind, Snapshot, WorkloadPolicies};
+use model::{Certificates, CredentialUser, PolicySubject, ProxyKind, Referrer, Snapshot, WorkloadPolicies};
 use std::collections::BTreeSet;
 
 /// Everything that is to be said about the classes and about policies that apply to them.
 pub fn diagnostics<'a>(snapshot: &Snapshot, classes: impl Iterator<Item = &'a ClassKey>) -> Vec<Diagnostic> {
-    let sidecars: Vec<_> = classes.filter(|class| class.kind == ProxyKind::Sidecar).collect();
+    let (sidecars, gateways): (Vec<_>, Vec<_>) = classes.partition(|class| class.kind == ProxyKind::Sidecar);
     let mut out = BTreeSet::new();
+    credentials(snapshot, &gateways, &mut out);
     without_certificate(snapshot, &sidecars, &mut out);
     if snapshot.authorization_policies.iter().next().is_some() {
         authorization(snapshot, &sidecars, &mut out);
         out.extend(crate::resolve::authorization::diagnostics(snapshot));
     }
     out.into_iter().collect()
+}
+
+/// Credentials that a connected gateway does not get.
+fn credentials(snapshot: &Snapshot, gateways: &[&ClassKey], out: &mut BTreeSet<Diagnostic>) {
+    for class in gateways {
+        let user = CredentialUser { namespace: &class.namespace, cluster: Some(&class.cluster), referrer: Referrer::Gateway };
+        let scoped =
+            |gateway: &Object<Gateway>| !snapshot.features.scope_gateway_to_namespace || gateway.metadata.namespace == class.namespace;
+        let selecting = snapshot.gateways.iter().filter(|gateway| class.labels.contain(&gateway.spec.selector) && scoped(gateway));
+        out.extend(selecting.flat_map(|gateway| snapshot.credential_findings(gateway, user)));
+    }
 }
 
 /// Rules that ask for what connections do not have, and policies that ask several providers.

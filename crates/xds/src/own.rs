@@ -10,7 +10,7 @@ use crate::resolve::{
     outbound::{Draft, Frame},
 };
 use envoy::listener::Bind;
-use model::{MESH_GATEWAY, MergedGateway, SidecarScope, Snapshot};
+use model::{MESH_GATEWAY, MergedGateway, Referrer, SidecarScope, Snapshot};
 use registry::ServiceTarget;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +30,8 @@ struct Group {
 pub struct Own {
     inbound: Group,
     outbound: Group,
+    /// The endpoints of the proxy's own workload, if it knows their zones.
+    local_cluster: Group,
     /// The listeners of drafts.
     listeners: BTreeMap<Bind, (Arc<Draft>, Arc<Encoded>)>,
     /// Only of a class that knows the addresses of its proxy, which are not listened for.
@@ -51,7 +53,8 @@ impl Own {
     pub fn rows(&self, kind: ResourceType) -> BTreeMap<ResourceName, Arc<Encoded>> {
         let mut out = BTreeMap::new();
         let listeners = self.listeners.values().map(|(_, listener)| listener).filter(|_| kind == ResourceType::Listener);
-        let others = self.outbound.resources.iter().chain(&self.inbound.resources).filter(|(own, _)| *own == kind);
+        let groups = [&self.outbound, &self.inbound, &self.local_cluster].into_iter().flat_map(|group| &group.resources);
+        let others = groups.filter(|(own, _)| *own == kind);
         for resource in listeners.chain(others.map(|(_, resource)| resource)) {
             out.entry(resource.name.clone()).or_insert_with(|| resource.clone());
         }
@@ -72,8 +75,13 @@ impl Own {
         if inbound {
             let clusters = generator.all(ResourceType::Cluster, resolve::inbound::clusters(view));
             let listeners = generator.all(ResourceType::Listener, resolve::inbound::listeners(view));
-            let secrets = generator.all(ResourceType::Secret, resolve::secret::named(view, &view.secrets.take()));
+            let secrets = generator.all(ResourceType::Secret, resolve::secret::named(view, &view.secrets.take(), Referrer::Workload));
             self.inbound.replace(view, clusters.into_iter().chain(listeners).chain(secrets).collect());
+        }
+        let local_cluster = view.class.own_workload.is_some() && self.local_cluster.reached(delta);
+        if local_cluster {
+            let endpoints = generator.all(ResourceType::Endpoint, resolve::local_cluster::assignment(view));
+            self.local_cluster.replace(view, endpoints);
         }
         let drafts = if view.class.addresses.is_empty() {
             sight.drafts.clone()
@@ -81,7 +89,7 @@ impl Own {
             self.drafts.advance(view, scope, sight.services, delta);
             self.drafts.rows.clone()
         };
-        inbound | self.advance_outbound(generator, view, scope, &drafts, delta)
+        inbound | local_cluster | self.advance_outbound(generator, view, scope, &drafts, delta)
     }
 
     /// Builds the listeners whose drafts differ; all of them if what they have in common does.
@@ -130,7 +138,8 @@ impl Own {
         let Scope::Router(gateway) = &scope else { return false };
         let mut resources = generator.all(ResourceType::Route, resolve::gateway::routes(&view, gateway));
         resources.extend(generator.all(ResourceType::Listener, resolve::gateway::listeners(&view, gateway)));
-        resources.extend(generator.all(ResourceType::Secret, resolve::secret::named(&view, &view.secrets.take())));
+        resources.extend(generator.all(ResourceType::Secret, resolve::secret::named(&view, &view.secrets.take(), Referrer::Gateway)));
+        resources.extend(generator.all(ResourceType::Endpoint, resolve::local_cluster::assignment(&view)));
         self.outbound.replace(&view, resources);
         true
     }

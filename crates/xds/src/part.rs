@@ -9,7 +9,7 @@ use crate::resolve::{self, Scope, View as ClassView, outbound::Draft};
 use crate::route_table::{Making, RouteTable};
 use base::Hostname;
 use envoy::{listener::Bind, tls::SecretNames};
-use model::{MergedGateway, ProxyKind, SidecarScope, Snapshot};
+use model::{MergedGateway, ProxyKind, Referrer, SidecarScope, Snapshot};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -89,7 +89,7 @@ impl Generator {
         if delta.settings || !delta.hosts.is_empty() {
             let mut names = part.fixed_secrets.clone();
             part.rows.values().filter(|row| !row.secrets.is_empty()).for_each(|row| names.extend(row.secrets.clone()));
-            let secrets = resolve::secret::named(&view, &names).into_iter();
+            let secrets = resolve::secret::named(&view, &names, Referrer::Workload).into_iter();
             let secrets: Vec<_> =
                 secrets.map(|(name, body, from)| self.interner.encode(ResourceType::Secret, &name, &body, from)).collect();
             part.secrets = part.secrets.replaced_by(named(secrets.into_iter()));

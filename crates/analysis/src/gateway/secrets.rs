@@ -1,4 +1,4 @@
-//! Credentials of gateways that do not exist (`IST0101`) or cannot be used (`IST0161`).
+//! Credentials of gateways that do not exist (`IST0101`), cannot be used (`IST0161`) or belong to others.
 
 use crate::{
     Mesh, code,
@@ -8,6 +8,7 @@ use crate::{
     workload::pods,
 };
 use istio_api::{kubernetes::secret::Secret, networking::gateway::ServerTlsMode};
+use model::{CredentialUser, Referrer};
 
 pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
     for gateway in rows(&mesh.store.gateways) {
@@ -17,6 +18,11 @@ pub(crate) fn analyze(mesh: &Mesh<'_>, report: &mut Report) {
             report.not_found(gateway.object_ref(), first_label("spec.selector", wanted), "selector", &selector::text(wanted));
             continue;
         };
+        if let Some(snapshot) = mesh.snapshot {
+            let user = CredentialUser { namespace, cluster: None, referrer: Referrer::Gateway };
+            report.diagnostics.extend(snapshot.credential_findings(gateway, user));
+            continue;
+        }
         for (index, server) in gateway.spec.servers.iter().enumerate() {
             let Some(tls) = &server.tls else { continue };
             for name in std::iter::once(&tls.credential_name).chain(&tls.credential_names).filter(|name| !name.is_empty()) {

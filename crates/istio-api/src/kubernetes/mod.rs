@@ -6,5 +6,6 @@ pub mod ingress;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod reference_grant;
 pub mod secret;
 pub mod service;
