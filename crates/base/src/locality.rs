@@ -1,5 +1,6 @@
 //! Where a workload runs.
 
+use crate::Labels;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -22,6 +23,19 @@ impl Locality {
         let mut parts = text.splitn(3, mark).map(Arc::from);
         let mut next = || parts.next().unwrap_or_default();
         Self { region: next(), zone: next(), subzone: next() }
+    }
+
+    /// What the labels of a workload say: Istio's own in one, else those of topology, which Kubernetes copies from the node.
+    pub fn of_labels(labels: &Labels) -> Self {
+        if let Some(text) = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality")) {
+            return Self::parse(text);
+        }
+        let part = |key: &str| Arc::from(labels.get(key).unwrap_or_default());
+        Self {
+            region: part("topology.kubernetes.io/region"),
+            zone: part("topology.kubernetes.io/zone"),
+            subzone: part("topology.istio.io/subzone"),
+        }
     }
 
     /// Whether nothing is known.

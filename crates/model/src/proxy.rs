@@ -88,8 +88,11 @@ pub struct ProxyTraits {
     pub network_view: Vec<NetworkId>,
     /// `DISABLE_HBONE_SEND`: it never calls through HBONE.
     pub refuses_hbone: bool,
-    /// Of the node, else of its workload: the priorities of endpoints.
+    /// Of the node; where it says nothing, that of its workload counts: the priorities of endpoints.
     pub locality: Locality,
+    /// `ENABLE_SELF_DISCOVERY`: its bootstrap names the endpoints of its own workload as Envoy's local cluster, by whose zones
+    /// Envoy balances.
+    pub discovers_itself: bool,
     /// `NODE_NAME`: services with a node-local policy.
     pub node: Arc<str>,
     /// `INTERCEPTION_MODE`: bind addresses of listeners.

@@ -1,6 +1,6 @@
 //! Who shares what: proxies that would get the same bytes are one class.
 
-use base::{ClusterId, Labels, Locality, Namespace, NetworkId};
+use base::{Address, ClusterId, Labels, Locality, Namespace, NetworkId};
 use model::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits, Snapshot};
 use registry::{Registry, ServiceTarget};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -26,6 +26,8 @@ pub struct ClassKey {
     pub network_view: Vec<NetworkId>,
     /// Whether it calls endpoints through HBONE that take it.
     pub hbone: bool,
+    /// Whether it knows the zones of its own workload.
+    pub discovers_itself: bool,
     /// Services that stay on the node, where there are any.
     pub node: Arc<str>,
     /// Families of listeners and DNS look-ups.
@@ -52,11 +54,35 @@ pub struct ClassKey {
     pub http_proxy_port: u16,
     /// What the workload serves: its inbound listeners.
     pub targets: Vec<Target>,
+    /// Which endpoints are those of its own workload, if it knows their zones.
+    pub own_workload: Option<OwnWorkload>,
     /// What the proxy's metrics call its workload.
     pub workload: WorkloadNames,
     /// Own addresses, only where they matter: without capture, with a Sidecar's inbound listeners, or if a headless service
     /// has one of them.
     pub addresses: Vec<IpAddr>,
+}
+
+/// What the endpoints of a proxy's own workload have in common with it (Istio's `ENABLE_SELF_DISCOVERY`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OwnWorkload {
+    /// `WORKLOAD_NAME`; empty if the node does not say it.
+    pub name: Arc<str>,
+    /// The region.
+    pub region: Arc<str>,
+    /// The values of [`REVISION_LABELS`].
+    pub revision: Vec<Arc<str>>,
+}
+
+/// The labels that tell the revisions of a workload apart: those of Deployments and of Argo's Rollouts.
+pub const REVISION_LABELS: [&str; 2] = ["pod-template-hash", "rollouts-pod-template-hash"];
+
+impl OwnWorkload {
+    fn of(proxy: &ProxyTraits, locality: &Locality) -> Option<Self> {
+        let label = |key: &&str| Arc::from(proxy.labels.get(key).unwrap_or_default());
+        let revision = || REVISION_LABELS.iter().map(label).collect();
+        proxy.discovers_itself.then(|| Self { name: proxy.workload.clone(), region: locality.region.clone(), revision: revision() })
+    }
 }
 
 /// The names under which a workload appears in metrics. All pods of a Deployment share them.
@@ -108,6 +134,8 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
     let own_headless = targets.iter().any(|target| is_headless(snapshot, target));
     // A Sidecar's inbound listeners are at the workload's own address, and may send to it.
     let ingress = model::select_sidecar(snapshot, &proxy.namespace, &proxy.labels).is_some_and(|sidecar| !sidecar.spec.ingress.is_empty());
+    let placed = snapshot.locality_matters || proxy.discovers_itself;
+    let locality = if placed { locality(proxy, snapshot, &targets) } else { Locality::default() };
     let addresses_matter = proxy.interception == InterceptionMode::None || own_headless || ingress;
     ClassKey {
         kind: proxy.kind,
@@ -115,10 +143,12 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         dns_domain: proxy.dns_domain.clone(),
         labels: selecting(&proxy.labels, snapshot),
         cluster: proxy.cluster.clone(),
-        locality: if snapshot.locality_matters { proxy.locality.clone() } else { Locality::default() },
+        own_workload: OwnWorkload::of(proxy, &locality),
+        locality: if snapshot.locality_matters { locality } else { Locality::default() },
         network: if snapshot.network_matters() { proxy.network.clone() } else { NetworkId::default() },
         network_view: proxy.network_view.clone(),
         hbone: snapshot.features.sending_hbone && !proxy.refuses_hbone && proxy.certificates == Certificates::Sds,
+        discovers_itself: proxy.discovers_itself,
         node: if snapshot.node_matters { proxy.node.clone() } else { Arc::default() },
         families: proxy.ip_families(),
         interception: proxy.interception,
@@ -137,6 +167,17 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
     }
 }
 
+/// Where a proxy is: as its node says, else as its workload's endpoints do, else by its labels.
+fn locality(proxy: &ProxyTraits, snapshot: &Snapshot, targets: &[Target]) -> Locality {
+    if !proxy.locality.is_empty() {
+        return proxy.locality.clone();
+    }
+    let own = |endpoint: &&registry::Endpoint| matches!(endpoint.address, Address::Ip(address) if proxy.addresses.contains(&address));
+    let endpoint = targets.iter().find_map(|target| snapshot.endpoints_of(&target.service).iter().find(own));
+    let of_workload = endpoint.map(|endpoint| endpoint.workload.locality.clone()).filter(|locality| !locality.is_empty());
+    of_workload.unwrap_or_else(|| Locality::of_labels(&proxy.labels))
+}
+
 fn target(target: &ServiceTarget) -> Target {
     Target { service: target.service.clone(), port: target.port, target: target.target }
 }
@@ -148,10 +189,9 @@ fn is_headless(snapshot: &Snapshot, target: &Target) -> bool {
 /// The labels that tell proxies apart; all others are dropped, so that a thousand `pod-template-hash`es are one class.
 fn selecting(labels: &Labels, snapshot: &Snapshot) -> Labels {
     let kept: BTreeMap<String, String> = labels
-        .0
         .iter()
         .filter(|(key, _)| snapshot.selecting_labels.contains(*key))
-        .map(|(key, value)| (key.clone(), value.clone()))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     Labels::from(kept)
 }
@@ -171,6 +211,6 @@ impl ClassKey {
     /// The key without what only a proxy's own listeners depend on: classes with equal parts share their clusters,
     /// endpoints and outbound routes. Builders of these are given this key, so that they cannot read the rest.
     pub fn part(&self) -> Self {
-        Self { targets: Vec::new(), workload: WorkloadNames::default(), addresses: Vec::new(), ..self.clone() }
+        Self { targets: Vec::new(), own_workload: None, workload: WorkloadNames::default(), addresses: Vec::new(), ..self.clone() }
     }
 }

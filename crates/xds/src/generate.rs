@@ -109,12 +109,13 @@ impl Generator {
     /// Gives a class the endpoints of its part; says whether any differ.
     pub fn refresh_endpoints(&self, key: &ClassKey, class: &mut Class, revision: u64) -> bool {
         let Some(part) = self.parts.get(&key.part()) else { return false };
-        if class.view.of(ResourceType::Endpoint).same(&part.endpoints) {
+        let after = part.endpoints.over(class.view.of(ResourceType::Endpoint));
+        if class.view.of(ResourceType::Endpoint).same(&after) {
             return false;
         }
         let mut view = (*class.view).clone();
         view.revision = revision;
-        view.set(ResourceType::Endpoint, part.endpoints.clone());
+        view.set(ResourceType::Endpoint, after);
         class.view = Arc::new(view);
         true
     }

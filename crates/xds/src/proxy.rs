@@ -55,6 +55,7 @@ pub fn parse_node(node: &Node) -> Result<ProxyTraits, NodeError> {
         network_view: split(metadata.text("REQUESTED_NETWORK_VIEW")).map(NetworkId::new).collect(),
         refuses_hbone: metadata.flag("DISABLE_HBONE_SEND"),
         locality: locality.unwrap_or_default(),
+        discovers_itself: metadata.flag("ENABLE_SELF_DISCOVERY"),
         node: Arc::from(metadata.text("NODE_NAME")),
         interception,
         certificates: if agent { Certificates::Sds } else { Certificates::None },

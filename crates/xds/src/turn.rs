@@ -193,9 +193,12 @@ impl State {
             self.proxies.remove(&id);
         }
         let all = delta.settings || delta.policies || delta.services;
-        if all || !services.targets.is_empty() {
+        let places = self.snapshot().locality_matters;
+        if all || places || !services.targets.is_empty() || self.proxies.values().any(|(traits, _)| traits.discovers_itself) {
             for (id, (traits, key)) in &mut self.proxies {
-                let touched = traits.addresses.iter().any(|address| services.targets.contains(address));
+                let moved_away = (places || traits.discovers_itself)
+                    && key.targets.iter().any(|target| services.endpoints.0.contains(&target.service));
+                let touched = moved_away || traits.addresses.iter().any(|address| services.targets.contains(address));
                 if all || touched {
                     let now = class::key_of(traits, self.model.snapshot(), &self.registry);
                     if now != *key {
@@ -241,7 +244,11 @@ impl State {
         let cx = &mut incremental::Cx::default();
         let snapshot = self.snapshot();
         let Some(service) = snapshot.services.get(cx, key) else { return true };
-        service.resolution == Resolution::Static && self.generator.same_identities(key, snapshot.endpoints_of(key))
+        // Those of a workload whose proxy knows its zones are a resource of that proxy's own.
+        let discovers = |class: &ClassKey| class.own_workload.is_some() && class.targets.iter().any(|target| target.service == *key);
+        service.resolution == Resolution::Static
+            && !self.classes.keys().any(discovers)
+            && self.generator.same_identities(key, snapshot.endpoints_of(key))
     }
 
     fn generate_endpoints(&mut self, services: &RegistryChanges) -> BTreeSet<ClassKey> {

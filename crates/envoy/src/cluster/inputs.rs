@@ -1,12 +1,12 @@
 //! All that an outbound cluster depends on.
 
 use super::policy::ClusterPolicy;
-use crate::endpoint::LocalityGroup;
+use crate::endpoint::{LocalityGroup, LocalitySettings};
 use crate::tls::CredentialSource;
 use base::{Hostname, ObjectRef, PortNumber, Protocol};
 use istio_api::Duration;
 use istio_api::mesh::mesh_config::{H2UpgradePolicy, MeshConfig, TlsConfig};
-use istio_api::networking::destination_rule::{LocalityLoadBalancerSetting, TcpKeepalive};
+use istio_api::networking::destination_rule::{LocalityLoadBalancerSetting, TcpKeepalive, ZoneAwareLoadBalancerSetting};
 
 /// How the endpoints of a cluster are found.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +95,8 @@ pub struct ClusterProxy {
     pub hbone: bool,
     /// `proxyHeaders.preserveHttp1HeaderCase`
     pub preserves_header_case: bool,
+    /// Whether it knows the zones of its own workload (`ENABLE_SELF_DISCOVERY`).
+    pub discovers_itself: bool,
     /// `connectionSettings.clusterPerConnectionBufferLimitBytes`
     pub buffer_limit: Option<u32>,
 }
@@ -116,6 +118,15 @@ pub struct ClusterMeshDefaults {
     pub tls_defaults: Option<TlsConfig>,
     /// `localityLbSetting`
     pub locality_lb_setting: Option<LocalityLoadBalancerSetting>,
+    /// `zoneAwareLbSetting`
+    pub zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,
+}
+
+impl ClusterMeshDefaults {
+    /// What the mesh says about localities.
+    pub fn localities(&self) -> LocalitySettings<'_> {
+        LocalitySettings { distance: self.locality_lb_setting.as_ref(), zone_aware: self.zone_aware_lb_setting.as_ref() }
+    }
 }
 
 impl From<&MeshConfig> for ClusterMeshDefaults {
@@ -130,6 +141,7 @@ impl From<&MeshConfig> for ClusterMeshDefaults {
             h2_upgrade_policy: mesh.h2_upgrade_policy,
             tls_defaults: mesh.tls_defaults.clone(),
             locality_lb_setting: mesh.locality_lb_setting.clone(),
+            zone_aware_lb_setting: mesh.zone_aware_lb_setting.clone(),
         }
     }
 }

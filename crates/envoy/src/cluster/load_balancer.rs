@@ -2,20 +2,23 @@
 
 use super::draft::{ClusterDraft, envoy_duration};
 use super::inputs::OutboundClusterInputs;
-use crate::endpoint::{TrafficDistribution, locality_policy};
+use crate::endpoint::{LocalityPolicy, LocalitySettings, TrafficDistribution, locality_policy};
 use istio_api::networking::destination_rule::{
     ConsistentHashLb, HashAlgorithm, LbPolicy as UserPolicy, LoadBalancerSettings, SimpleLb, WarmupConfiguration,
+    ZoneAwareLoadBalancerSetting,
 };
 use xds_api::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
     SlowStartConfig,
-    common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig},
+    common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig},
 };
 use xds_api::envoy::config::core::v3::{HealthStatus, HealthStatusSet, RuntimeDouble};
 use xds_api::envoy::r#type::v3::Percent;
 
 /// Istio's default ring, which is also Envoy's.
 const MINIMUM_RING_SIZE: u64 = 1024;
+/// Envoy refuses a cluster with a larger one.
+const LARGEST_RING: u64 = 8_388_608;
 /// Istio's default share at the beginning of a slow start.
 const WARMUP_MINIMUM_PERCENT: f64 = 10.0;
 
@@ -29,9 +32,7 @@ pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>
         let statuses = [HealthStatus::Healthy, HealthStatus::Draining, HealthStatus::Unknown, HealthStatus::Degraded];
         common.override_host_status = Some(HealthStatusSet { statuses: statuses.map(Into::into).to_vec() });
     }
-    if weights_localities(inputs) {
-        common.locality_config_specifier = Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig::default()));
-    }
+    common.locality_config_specifier = localities(inputs);
     if draft.is(DiscoveryType::OriginalDst) {
         draft.cluster.lb_policy = LbPolicy::ClusterProvided.into();
     } else {
@@ -39,13 +40,34 @@ pub(super) fn apply(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>
     }
 }
 
-/// Whether Envoy looks at the weights of localities: if the mesh's operator says so, for shares of traffic, and for explicit failover rules with outlier
-/// detection. The failover that is on by default works by priorities alone.
-fn weights_localities(inputs: &OutboundClusterInputs<'_>) -> bool {
-    let rule = inputs.policy.load_balancer.as_ref().and_then(|settings| settings.locality_lb_setting.as_ref());
-    let Some(policy) = locality_policy(inputs.mesh.locality_lb_setting.as_ref(), rule, TrafficDistribution::Any) else { return false };
-    let explicit = !policy.setting.failover.is_empty() || !policy.setting.failover_priority.is_empty();
-    inputs.weights_localities || !policy.setting.distribute.is_empty() || (inputs.policy.outlier_detection.is_some() && explicit)
+/// Whether Envoy looks at the weights of localities: if the mesh's operator says so, for shares of traffic, and for explicit
+/// failover rules with outlier detection. The failover that is on by default works by priorities alone. Or it looks at zones,
+/// which it would by itself as soon as it knows those of its own workload: where nobody asks for that, it is turned off.
+fn localities(inputs: &OutboundClusterInputs<'_>) -> Option<LocalityConfigSpecifier> {
+    let (mesh, rule) = (inputs.mesh.localities(), LocalitySettings::of(inputs.policy.load_balancer.as_ref()));
+    let weighted = match locality_policy(mesh, rule, TrafficDistribution::Any) {
+        Some(LocalityPolicy::ZoneAware(setting)) => return Some(zone_aware(&setting)),
+        Some(LocalityPolicy::Distance(policy)) => {
+            let explicit = !policy.setting.failover.is_empty() || !policy.setting.failover_priority.is_empty();
+            let shares = !policy.setting.distribute.is_empty();
+            inputs.weights_localities || shares || (inputs.policy.outlier_detection.is_some() && explicit)
+        }
+        None => false,
+    };
+    let turned_off = rule.zone_aware.or(mesh.zone_aware).is_some_and(|setting| setting.enabled == Some(false));
+    if weighted {
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig::default()))
+    } else if turned_off || inputs.proxy.discovers_itself {
+        let off = ZoneAwareLbConfig { routing_enabled: Some(Percent { value: 0.0 }), ..ZoneAwareLbConfig::default() };
+        Some(LocalityConfigSpecifier::ZoneAwareLbConfig(off))
+    } else {
+        None
+    }
+}
+
+fn zone_aware(setting: &ZoneAwareLoadBalancerSetting) -> LocalityConfigSpecifier {
+    let min_cluster_size = setting.min_cluster_size.map(|size| u64::from(size).into());
+    LocalityConfigSpecifier::ZoneAwareLbConfig(ZoneAwareLbConfig { min_cluster_size, ..ZoneAwareLbConfig::default() })
 }
 
 fn apply_algorithm(draft: &mut ClusterDraft, settings: Option<&LoadBalancerSettings>, spreads_keys: bool) {
@@ -96,7 +118,7 @@ fn apply_hash(draft: &mut ClusterDraft, hash: &ConsistentHashLb) {
         Some(HashAlgorithm::RingHash(ring)) => ring.minimum_ring_size,
         None => hash.minimum_ring_size,
     };
-    let ring_size = if ring_size == 0 { MINIMUM_RING_SIZE } else { ring_size };
+    let ring_size = if ring_size == 0 { MINIMUM_RING_SIZE } else { ring_size.min(LARGEST_RING) };
     draft.cluster.lb_policy = LbPolicy::RingHash.into();
     draft.cluster.lb_config =
         Some(LbConfig::RingHashLbConfig(RingHashLbConfig { minimum_ring_size: Some(ring_size.into()), ..RingHashLbConfig::default() }));

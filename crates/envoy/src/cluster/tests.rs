@@ -26,6 +26,7 @@ const SIDECAR: &ClusterProxy = &ClusterProxy {
     certificates: Certificates::Sds,
     credentials: CredentialSource::Ads,
     hbone: false,
+    discovers_itself: false,
     preserves_header_case: false,
     buffer_limit: None,
 };

@@ -2,7 +2,9 @@
 
 use super::assignment::{LocalityGroup, sum_of_weights};
 use base::{Labels, Locality};
-use istio_api::networking::destination_rule::{Distribute, Failover, LocalityLoadBalancerSetting};
+use istio_api::networking::destination_rule::{
+    Distribute, Failover, LoadBalancerSettings, LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The client for which endpoints are ordered.
@@ -26,28 +28,62 @@ pub enum TrafficDistribution {
     PreferSameNode,
 }
 
-/// The setting that holds for a service, after the choice between rule, Service and mesh.
+/// What decides between localities, after the choice between rule, Service and mesh.
 #[derive(Clone, PartialEq, Debug)]
-pub struct LocalityPolicy {
+pub enum LocalityPolicy {
+    /// The distance to the client, or shares that somebody has written down.
+    Distance(DistancePolicy),
+    /// Envoy itself, by the zones of the client's own workload; regions are priorities.
+    ZoneAware(ZoneAwareLoadBalancerSetting),
+}
+
+/// Priorities or shares of localities.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DistancePolicy {
     /// The setting.
     pub setting: LocalityLoadBalancerSetting,
     /// Whether priorities hold even without outlier detection, which a Service's own preference does.
     pub force_failover: bool,
 }
 
-/// Chooses the setting (Istio's `GetLocalityLbSetting`): that of the rule even if it only turns locality off, else the
-/// Service's, else the mesh's. `None` means that localities do not matter.
-pub fn locality_policy(
-    mesh: Option<&LocalityLoadBalancerSetting>,
-    rule: Option<&LocalityLoadBalancerSetting>,
-    service: TrafficDistribution,
-) -> Option<LocalityPolicy> {
-    let given = |setting: &LocalityLoadBalancerSetting| LocalityPolicy { setting: setting.clone(), force_failover: false };
-    if let Some(rule) = rule {
+/// What one place says about localities.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalitySettings<'a> {
+    /// `localityLbSetting`
+    pub distance: Option<&'a LocalityLoadBalancerSetting>,
+    /// `zoneAwareLbSetting`
+    pub zone_aware: Option<&'a ZoneAwareLoadBalancerSetting>,
+}
+
+impl<'a> LocalitySettings<'a> {
+    /// Those of a rule.
+    pub fn of(rule: Option<&'a LoadBalancerSettings>) -> Self {
+        let zone_aware = rule.and_then(|rule| rule.zone_aware_lb_setting.as_ref());
+        Self { distance: rule.and_then(|rule| rule.locality_lb_setting.as_ref()), zone_aware }
+    }
+
+    fn zones(self) -> Option<LocalityPolicy> {
+        self.zone_aware.filter(|setting| setting.enabled != Some(false)).cloned().map(LocalityPolicy::ZoneAware)
+    }
+}
+
+/// Chooses what holds (Istio's `GetLocalityLbSetting`): the setting of the rule even if it only turns locality off, else the
+/// Service's, else the mesh's, of which zone-aware balancing goes first. `None` means that localities do not matter.
+pub fn locality_policy(mesh: LocalitySettings<'_>, rule: LocalitySettings<'_>, service: TrafficDistribution) -> Option<LocalityPolicy> {
+    let given = |setting: &LocalityLoadBalancerSetting| {
+        LocalityPolicy::Distance(DistancePolicy { setting: setting.clone(), force_failover: false })
+    };
+    if let Some(zones) = rule.zones() {
+        return Some(zones);
+    }
+    if let Some(rule) = rule.distance {
         return (rule.enabled != Some(false)).then(|| given(rule));
     }
+    let of_mesh = || mesh.distance.filter(|mesh| mesh.enabled != Some(false)).map(given);
     let preference: &[&str] = match service {
-        TrafficDistribution::Any => return mesh.filter(|mesh| mesh.enabled != Some(false)).map(given),
+        // A rule that only turns zones off leaves distances on.
+        TrafficDistribution::Any if rule.zone_aware.is_some() => return of_mesh(),
+        TrafficDistribution::Any => return mesh.zones().or_else(of_mesh),
         TrafficDistribution::PreferSameZone => &SAME_ZONE,
         TrafficDistribution::PreferSameNode => &SAME_NODE,
     };
@@ -56,7 +92,7 @@ pub fn locality_policy(
         enabled: Some(true),
         ..LocalityLoadBalancerSetting::default()
     };
-    Some(LocalityPolicy { setting, force_failover: true })
+    Some(LocalityPolicy::Distance(DistancePolicy { setting, force_failover: true }))
 }
 
 const SAME_ZONE: [&str; 3] = ["topology.istio.io/network", "topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
@@ -68,11 +104,23 @@ const SAME_NODE: [&str; 5] = [
     "kubernetes.io/hostname",
 ];
 
-/// Weights or prioritises groups for a client. Failover needs outlier detection, or Envoy would never leave the first
-/// priority.
+/// Weights or prioritises groups for a client.
 pub fn apply_locality_policy(
     client: &LocalityClient<'_>,
     policy: &LocalityPolicy,
+    outlier_detection: bool,
+    groups: Vec<LocalityGroup>,
+) -> Vec<LocalityGroup> {
+    match policy {
+        LocalityPolicy::Distance(policy) => apply_distance(client, policy, outlier_detection, groups),
+        LocalityPolicy::ZoneAware(setting) => apply_regions(client, setting, groups),
+    }
+}
+
+/// Failover needs outlier detection, or Envoy would never leave the first priority.
+fn apply_distance(
+    client: &LocalityClient<'_>,
+    policy: &DistancePolicy,
     outlier_detection: bool,
     mut groups: Vec<LocalityGroup>,
 ) -> Vec<LocalityGroup> {
@@ -85,14 +133,45 @@ pub fn apply_locality_policy(
         return groups;
     }
     let by_labels = !setting.failover_priority.is_empty();
-    if by_labels && !client.labels.0.is_empty() {
-        groups = groups.into_iter().flat_map(|group| split_by_labels(client.labels, &setting.failover_priority, group)).collect();
-        make_dense(&mut groups);
+    if by_labels {
+        groups = by_label(client, &setting.failover_priority, groups);
     }
     if !by_labels || !setting.failover.is_empty() {
         fail_over(client.locality, &setting.failover, &mut groups);
         make_dense(&mut groups);
     }
+    groups
+}
+
+/// Between zones Envoy decides, so that only regions are told apart: the client's own, the one to fail over to, the others;
+/// priorities that labels gave come first.
+fn apply_regions(client: &LocalityClient<'_>, setting: &ZoneAwareLoadBalancerSetting, groups: Vec<LocalityGroup>) -> Vec<LocalityGroup> {
+    /// One more than the last tier.
+    const TIERS: u32 = 3;
+    let mut groups = by_label(client, &setting.failover_priority, groups);
+    let region = &client.locality.region;
+    let target = setting.failover.iter().find(|rule| *rule.from == **region).map(|rule| rule.to.as_str());
+    for group in &mut groups {
+        let there = &group.locality.region;
+        let tier = if there == region {
+            0
+        } else if target == Some(&**there) {
+            1
+        } else {
+            2
+        };
+        group.priority = group.priority * TIERS + tier;
+    }
+    make_dense(&mut groups);
+    groups
+}
+
+fn by_label(client: &LocalityClient<'_>, labels: &[String], groups: Vec<LocalityGroup>) -> Vec<LocalityGroup> {
+    if labels.is_empty() || client.labels.is_empty() {
+        return groups;
+    }
+    let mut groups: Vec<_> = groups.into_iter().flat_map(|group| split_by_labels(client.labels, labels, group)).collect();
+    make_dense(&mut groups);
     groups
 }
 

@@ -11,7 +11,9 @@ mod locality_policy;
 pub use assignment::{LocalityEndpoint, LocalityGroup, cluster_load_assignment, group_by_locality};
 pub(crate) use lb_endpoint::socket_address;
 pub use lb_endpoint::{EndpointHealth, EndpointInputs, TlsMode, Tunnel, encode_lb_endpoint};
-pub use locality_policy::{LocalityClient, LocalityPolicy, TrafficDistribution, apply_locality_policy, locality_policy};
+pub use locality_policy::{
+    DistancePolicy, LocalityClient, LocalityPolicy, LocalitySettings, TrafficDistribution, apply_locality_policy, locality_policy,
+};
 
 #[cfg(test)]
 mod tests;

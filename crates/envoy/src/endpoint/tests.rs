@@ -1,6 +1,6 @@
 use super::*;
 use base::{Address, Labels, Locality};
-use istio_api::networking::destination_rule::{Distribute, Failover, LocalityLoadBalancerSetting};
+use istio_api::networking::destination_rule::{Distribute, Failover, LocalityLoadBalancerSetting, ZoneAwareLoadBalancerSetting};
 use std::collections::BTreeMap;
 use xds_api::{Wire, envoy::config::endpoint::v3::ClusterLoadAssignment};
 
@@ -28,7 +28,7 @@ fn prioritised(client: &str, setting: LocalityLoadBalancerSetting, groups: Vec<L
     let labels = Labels::from(BTreeMap::from([("app".to_owned(), "cart".to_owned()), ("version".to_owned(), "v1".to_owned())]));
     let locality = Locality::parse(client);
     let client = LocalityClient { locality: &locality, labels: &labels };
-    let policy = LocalityPolicy { setting, force_failover: false };
+    let policy = LocalityPolicy::Distance(DistancePolicy { setting, force_failover: false });
     let groups = apply_locality_policy(&client, &policy, true, groups);
     groups.into_iter().map(|group| (group.locality.to_string(), group.priority, group.weight, group.endpoints.len())).collect()
 }
@@ -114,8 +114,38 @@ fn failover_priority_splits_a_locality() {
 fn the_rule_wins_over_service_and_mesh() {
     let mesh = LocalityLoadBalancerSetting { enabled: Some(true), ..Default::default() };
     let off = LocalityLoadBalancerSetting { enabled: Some(false), ..Default::default() };
-    assert_eq!(locality_policy(Some(&mesh), Some(&off), TrafficDistribution::PreferSameNode), None);
-    assert!(locality_policy(Some(&off), None, TrafficDistribution::PreferSameZone).unwrap().force_failover);
-    assert_eq!(locality_policy(Some(&off), None, TrafficDistribution::Any), None);
-    assert_eq!(locality_policy(Some(&mesh), None, TrafficDistribution::Any).unwrap().setting, mesh);
+    let distance = |setting| LocalitySettings { distance: Some(setting), zone_aware: None };
+    let none = LocalitySettings::default();
+    let given = |setting: &LocalityLoadBalancerSetting| {
+        Some(LocalityPolicy::Distance(DistancePolicy { setting: setting.clone(), force_failover: false }))
+    };
+    assert_eq!(locality_policy(distance(&mesh), distance(&off), TrafficDistribution::PreferSameNode), None);
+    let by_service = locality_policy(distance(&off), none, TrafficDistribution::PreferSameZone);
+    assert!(matches!(by_service, Some(LocalityPolicy::Distance(DistancePolicy { force_failover: true, .. }))));
+    assert_eq!(locality_policy(distance(&off), none, TrafficDistribution::Any), None);
+    assert_eq!(locality_policy(distance(&mesh), none, TrafficDistribution::Any), given(&mesh));
+    // Zones go before distances, in the mesh and in a rule; a rule that turns them off leaves distances on.
+    let zones = ZoneAwareLoadBalancerSetting::default();
+    let no_zones = ZoneAwareLoadBalancerSetting { enabled: Some(false), ..Default::default() };
+    let both = LocalitySettings { zone_aware: Some(&zones), ..distance(&mesh) };
+    let zone_aware = Some(LocalityPolicy::ZoneAware(zones.clone()));
+    assert_eq!(locality_policy(both, none, TrafficDistribution::Any), zone_aware);
+    assert_eq!(locality_policy(both, distance(&off), TrafficDistribution::Any), None);
+    let rule = LocalitySettings { distance: None, zone_aware: Some(&no_zones) };
+    assert_eq!(locality_policy(both, rule, TrafficDistribution::Any), given(&mesh));
+    let rule = LocalitySettings { distance: None, zone_aware: Some(&zones) };
+    assert_eq!(locality_policy(none, rule, TrafficDistribution::PreferSameZone), zone_aware);
+}
+
+#[test]
+fn with_zone_awareness_regions_alone_are_tiers() {
+    let places = [("r1/z1", 1), ("r1/z2", 1), ("r2/z1", 1), ("r3/z1", 1)];
+    let (locality, labels) = (Locality::parse("r1/z1"), Labels::default());
+    let client = LocalityClient { locality: &locality, labels: &labels };
+    let tiers = |failover: Vec<Failover>| {
+        let policy = LocalityPolicy::ZoneAware(ZoneAwareLoadBalancerSetting { failover, ..Default::default() });
+        apply_locality_policy(&client, &policy, false, groups(&places)).iter().map(|group| group.priority).collect::<Vec<_>>()
+    };
+    assert_eq!(tiers(Vec::new()), [0, 0, 1, 1]);
+    assert_eq!(tiers(vec![Failover { from: "r1".into(), to: "r3".into() }]), [0, 0, 2, 1]);
 }

@@ -95,8 +95,20 @@ fn binary() -> Result<PathBuf> {
 }
 
 fn bootstrap(proxy: &Proxy, ads: &Path, sds: Option<&Path>, admin: &Path) -> Value {
-    let clusters: Vec<Value> =
+    let mut clusters: Vec<Value> =
         [("xds-grpc", Some(ads)), (SDS_CLUSTER, sds)].into_iter().filter_map(|(name, at)| Some(cluster(name, at?))).collect();
+    // As the agent's bootstrap has it.
+    let discovers_itself = proxy.metadata.get("ENABLE_SELF_DISCOVERY").is_some_and(|value| value == "true");
+    let mut cluster_manager = json!({});
+    if discovers_itself {
+        clusters.push(json!({
+            "name": "local_cluster",
+            "type": "EDS",
+            "connect_timeout": "1s",
+            "eds_cluster_config": { "eds_config": { "ads": {}, "resource_api_version": "V3" }, "service_name": "local_cluster" },
+        }));
+        cluster_manager = json!({ "local_cluster_name": "local_cluster" });
+    }
     json!({
         "node": proxy.node(),
         "admin": { "address": pipe(admin) },
@@ -110,6 +122,7 @@ fn bootstrap(proxy: &Proxy, ads: &Path, sds: Option<&Path>, admin: &Path) -> Val
             "cds_config": { "ads": {}, "resource_api_version": "V3" },
             "lds_config": { "ads": {}, "resource_api_version": "V3" },
         },
+        "cluster_manager": cluster_manager,
         "static_resources": { "clusters": clusters },
     })
 }

@@ -14,7 +14,7 @@ use envoy::cluster::{
     self, AutoMtls, ClusterMeshDefaults, ClusterMetadata, ClusterPolicy, ClusterProxy, Discovery, IpFamilies, OutboundClusterInputs,
     ServiceMetadata,
 };
-use envoy::endpoint::{LocalityGroup, LocalityPolicy, TrafficDistribution, locality_policy};
+use envoy::endpoint::{LocalityGroup, LocalityPolicy, LocalitySettings, TrafficDistribution, locality_policy};
 use envoy::filter::network::connection_settings;
 use envoy::route::names;
 use envoy::tls::SecretNames;
@@ -38,6 +38,8 @@ pub struct ClusterTraits {
     disabled: bool,
     /// Whether endpoints that take HBONE are called through it.
     hbone: bool,
+    /// Whether it knows the zones of its own workload.
+    discovers_itself: bool,
     /// Whether names of headers keep their case in HTTP/1.
     preserves_header_case: bool,
     /// The memory of a connection, in bytes.
@@ -71,6 +73,7 @@ impl ClusterTraits {
             auto_mtls,
             disabled,
             hbone: class.hbone,
+            discovers_itself: class.discovers_itself,
             preserves_header_case: options::preserves_header_case(view),
             buffer_limit: settings.and_then(|settings| connection_settings::limit(settings.cluster_per_connection_buffer_limit_bytes)),
             external_credentials: class.external_credentials,
@@ -96,6 +99,7 @@ impl ClusterTraits {
             credentials: options::credentials(self.certificates, self.external_credentials),
             hbone: self.hbone,
             preserves_header_case: self.preserves_header_case,
+            discovers_itself: self.discovers_itself,
             buffer_limit: self.buffer_limit,
         }
     }
@@ -291,14 +295,17 @@ impl<'a> OneService<'a> {
 
     /// The preference by locality, or none where it changes nothing, so that clients everywhere share the endpoints.
     fn locality(&self, policy: &ClusterPolicy, outlier_detection: bool) -> Option<LocalityPolicy> {
-        let rule = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
         let distribution = match self.service.traffic_distribution.as_deref() {
             Some("PreferClose" | "PreferSameZone") => TrafficDistribution::PreferSameZone,
             Some("PreferSameNode") => TrafficDistribution::PreferSameNode,
             _ => TrafficDistribution::Any,
         };
-        let chosen = locality_policy(self.mesh.locality_lb_setting.as_ref(), rule, distribution)?;
-        let matters = outlier_detection || chosen.force_failover || !chosen.setting.distribute.is_empty();
+        let rule = LocalitySettings::of(policy.load_balancer.as_ref());
+        let chosen = locality_policy(self.defaults.localities(), rule, distribution)?;
+        let matters = match &chosen {
+            LocalityPolicy::Distance(policy) => outlier_detection || policy.force_failover || !policy.setting.distribute.is_empty(),
+            LocalityPolicy::ZoneAware(_) => true,
+        };
         matters.then_some(chosen)
     }
 

@@ -126,7 +126,7 @@ impl<'a> Surroundings<'a> {
 
     /// Whether clients call the endpoint over mutual TLS, if they do at all: neither by its proxy nor by its policy is it
     /// out of the question.
-    fn takes_mutual_tls(&self, endpoint: &Endpoint) -> bool {
+    pub(super) fn takes_mutual_tls(&self, endpoint: &Endpoint) -> bool {
         let workload = &endpoint.workload;
         workload.mutual_tls
             && self.peer_authentications.mode(&workload.namespace, &workload.labels, endpoint.port) != MutualTlsMode::Disable
@@ -238,7 +238,7 @@ fn belongs(spec: &EndpointSpec, endpoint: &Endpoint, client: &EndpointClient, ar
 }
 
 /// One endpoint in its wire form.
-fn encode(endpoint: &Endpoint, mutual_tls: bool, hbone: bool, scale: u32) -> LocalityEndpoint {
+pub(super) fn encode(endpoint: &Endpoint, mutual_tls: bool, hbone: bool, scale: u32) -> LocalityEndpoint {
     let workload = &endpoint.workload;
     let text = metadata(workload);
     let weight = endpoint.weight.max(1).saturating_mul(scale);
@@ -291,7 +291,7 @@ fn with_topology(labels: &Labels, locality: &Locality, network: &NetworkId, node
         ("topology.istio.io/network", network.as_str()),
         ("kubernetes.io/hostname", node),
     ];
-    let mut all: BTreeMap<String, String> = (*labels.0).clone();
+    let mut all = labels.to_map();
     all.extend(pairs.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_string(), value.to_string())));
     Labels::from(all)
 }

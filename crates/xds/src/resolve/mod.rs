@@ -12,6 +12,7 @@ pub mod domains;
 pub mod endpoint;
 pub mod gateway;
 pub mod inbound;
+pub mod local_cluster;
 pub mod misdirected;
 pub mod opaque;
 pub mod options;
