@@ -2,6 +2,7 @@
 
 use crate::case::{Case, ProxyKind};
 use anyhow::{Context, Result, bail};
+use http::Version;
 use istio_api::AnyObject;
 use serde::Deserialize;
 use simulation::{Call, Direction, Protocol, Security};
@@ -14,8 +15,8 @@ use std::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallFile {
-    /// `<scheme>://<host>[:<port>][/<path>]`; the schemes are `http`, `http10`, `h2` (HTTP/2 in plaintext), `https`, `tcp` and `tls`
-    /// (TCP in TLS).
+    /// `<scheme>://<host>[:<port>][/<path>]`; the schemes are `http`, `http10`, `h2` (HTTP/2 in plaintext), `https`, `h3` (HTTP/3,
+    /// which the simulator does not know), `tcp` and `tls` (TCP in TLS).
     pub to: String,
     /// The address that the client connects to. By default that of the host in the input; for a gateway, the gateway's.
     pub at: Option<IpAddr>,
@@ -130,9 +131,13 @@ pub struct Target {
 }
 
 impl CallFile {
-    /// Whether the request is one of HTTP/1.0. For the simulator it is one of HTTP/1.1.
-    pub fn is_http10(&self) -> bool {
-        self.to.starts_with("http10:")
+    /// The version of HTTP, if it is one that the simulator does not tell apart from HTTP/1.1.
+    pub fn version(&self) -> Option<Version> {
+        match self.to.split_once("://") {
+            Some(("http10", _)) => Some(Version::HTTP_10),
+            Some(("h3", _)) => Some(Version::HTTP_3),
+            _ => None,
+        }
     }
 
     /// The parts of `to`.
@@ -147,7 +152,7 @@ impl CallFile {
         };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().with_context(|| format!("the port of {}", self.to))?),
-            None => (authority, if scheme == "https" { 443 } else { 80 }),
+            None => (authority, if matches!(scheme, "https" | "h3") { 443 } else { 80 }),
         };
         Ok(Target { scheme: scheme.to_owned(), host: host.to_owned(), port, authority: authority.to_owned(), path: path.to_owned() })
     }
@@ -163,7 +168,7 @@ impl CallFile {
         let (protocol, security) = match target.scheme.as_str() {
             "http" | "http10" => (Protocol::Http, Security::Plaintext),
             "h2" => (Protocol::Http2, Security::Plaintext),
-            "https" => (Protocol::Http, encrypted),
+            "https" | "h3" => (Protocol::Http, encrypted),
             "tcp" => (Protocol::Tcp, Security::Plaintext),
             "tls" => (Protocol::Tcp, encrypted),
             other => bail!("`to: {}` has the unknown scheme {other}", self.to),

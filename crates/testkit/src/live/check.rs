@@ -89,7 +89,7 @@ impl Judge<'_> {
         self.upstream.take();
         let mut answers = Vec::new();
         let times = if matches!(self.file.goes_to, Some(GoesTo::Several(_))) { 200 } else { 1 };
-        let caller = Caller { room: &self.workload()?.room, certificate: self.certificate.as_ref(), http10: self.file.is_http10() };
+        let caller = Caller { room: &self.workload()?.room, certificate: self.certificate.as_ref(), version: self.file.version() };
         let call = || client::call(self.call, caller, self.file.presents.as_deref());
         let calls = (0..self.file.times.unwrap_or(times)).map(|_| call());
         if self.file.at_once {

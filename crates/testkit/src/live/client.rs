@@ -2,6 +2,7 @@
 
 use super::{
     certificates::Certificate,
+    http3,
     room::{INSIDE, OUTSIDE, Room},
     tls,
 };
@@ -13,6 +14,7 @@ use hyper::{
     Request, Response, Version,
     body::Incoming,
     client::conn::{http1, http2},
+    http::response::Parts,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use simulation::{Call, Direction, Protocol, Security};
@@ -50,6 +52,18 @@ impl Answer {
     pub fn failure(why: String) -> Self {
         Self { status: None, headers: BTreeMap::new(), body: String::new(), failure: Some(why), took: Duration::ZERO }
     }
+
+    /// A whole response.
+    pub fn of(head: Parts, body: &[u8]) -> Self {
+        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        Self {
+            status: Some(head.status.as_u16()),
+            headers: headers.collect(),
+            body: String::from_utf8_lossy(body).into_owned(),
+            failure: None,
+            took: Duration::ZERO,
+        }
+    }
 }
 
 /// Where a client is, and who.
@@ -59,8 +73,8 @@ pub struct Caller<'a> {
     pub room: &'a Room,
     /// Its own certificate.
     pub certificate: Option<&'a Certificate>,
-    /// It speaks HTTP/1.0.
-    pub http10: bool,
+    /// The version of HTTP that it speaks, if that is one of which the call does not tell: 1.0 or 3.
+    pub version: Option<Version>,
 }
 
 /// Makes the call; `presents` is the name that the server's certificate must have. A connection that is refused or cut is an
@@ -80,8 +94,11 @@ pub async fn call(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Re
 }
 
 async fn attempt(call: &Call, caller: Caller<'_>, presents: Option<&str>) -> Result<Answer> {
+    if caller.version == Some(Version::HTTP_3) {
+        return http3::call(call, caller, presents).await;
+    }
     let stream = connect(call, caller, None, presents).await?;
-    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call, caller.http10).await }
+    if call.protocol == Protocol::Tcp { tcp(stream).await } else { http(stream, call, caller.version).await }
 }
 
 /// The bytes of a connection, in TLS or not.
@@ -116,7 +133,7 @@ pub async fn connect(call: &Call, caller: Caller<'_>, source: Option<Ipv4Addr>, 
     Ok(Box::new(stream))
 }
 
-async fn http(stream: Box<dyn Stream>, call: &Call, http10: bool) -> Result<Answer> {
+async fn http(stream: Box<dyn Stream>, call: &Call, version: Option<Version>) -> Result<Answer> {
     let mut request = Request::builder().method(call.method.as_str());
     for (name, value) in &call.headers {
         request = request.header(name, value);
@@ -128,8 +145,11 @@ async fn http(stream: Box<dyn Stream>, call: &Call, http10: bool) -> Result<Answ
         tokio::spawn(connection);
         sender.send_request(request).await?
     } else {
-        let version = if http10 { Version::HTTP_10 } else { Version::HTTP_11 };
-        let request = request.version(version).uri(&call.path).header("host", &call.authority).body(Empty::<Bytes>::new())?;
+        let request = request
+            .version(version.unwrap_or(Version::HTTP_11))
+            .uri(&call.path)
+            .header("host", &call.authority)
+            .body(Empty::<Bytes>::new())?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         sender.send_request(request).await?
@@ -143,15 +163,7 @@ async fn http(stream: Box<dyn Stream>, call: &Call, http10: bool) -> Result<Answ
 /// If it is cut.
 pub async fn read(response: Response<Incoming>) -> Result<Answer> {
     let (head, body) = response.into_parts();
-    let body = body.collect().await?.to_bytes();
-    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    Ok(Answer {
-        status: Some(head.status.as_u16()),
-        headers: headers.collect(),
-        body: String::from_utf8_lossy(&body).into_owned(),
-        failure: None,
-        took: Duration::ZERO,
-    })
+    Ok(Answer::of(head, &body.collect().await?.to_bytes()))
 }
 
 /// A line is sent, and everything read.

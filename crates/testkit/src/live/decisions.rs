@@ -109,7 +109,7 @@ impl Client<'_> {
     }
 
     fn session<'s>(&'s self, call: &'s Call) -> Session<'s> {
-        Session::new(call, Caller { room: &self.workload.room, certificate: self.certificate, http10: false })
+        Session::new(call, Caller { room: &self.workload.room, certificate: self.certificate, version: None })
     }
 
     async fn compare(&self, session: &mut Session<'_>, full: &Call, variation: &Variation, decisions: &mut Decisions) -> Result<()> {

@@ -101,7 +101,7 @@ impl Stage<'_> {
         let at = self.case.proxies().position(|proxy| std::ptr::eq(proxy, caller)).context("the caller has no Envoy")?;
         let room = self.workloads.borrow().get(at).context("the caller has no Envoy")?.room.clone();
         let certificate = super::certificate(self.case, file, self.authority)?;
-        let caller = Caller { room: &room, certificate: certificate.as_ref(), http10: file.is_http10() };
+        let caller = Caller { room: &room, certificate: certificate.as_ref(), version: file.version() };
         let admin = self.running.borrow().get(at).context("the caller has no Envoy")?.envoy.admin.clone();
         let (clusters, counters) = (admin.requests().await?, admin.counters().await?);
         self.upstream.take();

@@ -178,7 +178,7 @@ impl<'a> Stage<'a> {
         let end = Instant::now() + LIMIT;
         for (_, call) in calls.iter().filter(|(of, _)| *of == number) {
             loop {
-                let answer = client::call(call, Caller { room: &Room::of_case(), certificate: None, http10: false }, None).await?;
+                let answer = client::call(call, Caller { room: &Room::of_case(), certificate: None, version: None }, None).await?;
                 if answer.headers.get("x-round") == Some(&wanted) {
                     break;
                 }
@@ -217,7 +217,7 @@ async fn load(calls: &[(u8, Call)], next: &Cell<usize>, over: &Cell<bool>) -> Ve
 /// Why the call of a good route has failed, if it has.
 async fn problem(call: &Call) -> Option<String> {
     let room = Room::of_case();
-    let called = tokio::time::timeout(LIMIT, client::call(call, Caller { room: &room, certificate: None, http10: false }, None));
+    let called = tokio::time::timeout(LIMIT, client::call(call, Caller { room: &room, certificate: None, version: None }, None));
     match called.await.unwrap_or_else(|_| Err(anyhow!("no answer"))) {
         Ok(answer) if answer.status == Some(200) && answer.headers.contains_key("x-endpoint") => None,
         Ok(answer) => Some(format!("{} at port {}: {answer:?}", call.authority, call.port)),

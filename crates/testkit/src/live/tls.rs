@@ -42,24 +42,36 @@ pub async fn connect(
     alpn: &[String],
     certificate: Option<&Certificate>,
 ) -> Result<TlsStream<TcpStream>> {
-    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
-    let mut config = match certificate {
-        None => config.with_no_client_auth(),
-        Some(certificate) => {
-            let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-            config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?)?
-        }
-    };
+    let mut config = client(certificate)?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
     config.enable_sni = !server_name.is_empty();
     let name = if server_name.is_empty() { "nobody.test" } else { server_name };
     Ok(TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned())?, stream).await?)
 }
 
+/// What a client goes by, which offers no protocols yet.
+///
+/// # Errors
+/// If its certificate cannot be read.
+pub fn client(certificate: Option<&Certificate>) -> Result<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
+    Ok(match certificate {
+        None => config.with_no_client_auth(),
+        Some(certificate) => {
+            let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+            config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?)?
+        }
+    })
+}
+
 /// Whether the server's certificate has the name in it, as text.
 pub fn presents(stream: &TlsStream<TcpStream>, name: &str) -> bool {
-    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    is_of(stream.get_ref().1.peer_certificates().unwrap_or_default(), name)
+}
+
+/// Whether the first of these certificates has the name in it, as text.
+pub fn is_of(certificates: &[CertificateDer<'_>], name: &str) -> bool {
     certificates.first().is_some_and(|certificate| certificate.windows(name.len()).any(|window| window == name.as_bytes()))
 }
 

@@ -146,7 +146,7 @@ impl<'a> Stage<'a> {
             headers: [("authorization".to_owned(), format!("Bearer {token}"))].into(),
             ..Call::default()
         };
-        let caller = Caller { room: &self.workload.room, certificate: None, http10: false };
+        let caller = Caller { room: &self.workload.room, certificate: None, version: None };
         let answer = client::call(&call, caller, None).await?;
         answer.status.with_context(|| format!("no answer: {answer:?}"))
     }
