@@ -14,6 +14,7 @@ mod client;
 pub mod decisions;
 mod discovery;
 mod dns;
+mod http3;
 mod load;
 pub mod mistakes;
 mod network;
