@@ -44,6 +44,9 @@ pub struct MistakeFile {
     pub purpose: String,
     /// What must be said: code and object, `IST0101 VirtualService shop/reviews`. Nothing for what no control plane can know.
     pub findings: Vec<String>,
+    /// The objects that a refusal must name, where only the proxy can know: `Gateway edge/front`.
+    #[serde(default)]
+    pub refused: Vec<String>,
 }
 
 /// All mistakes, by name.

@@ -8,6 +8,9 @@ use istio_api::networking::destination_rule::{
     ConsistentHashLb, Failover, HashAlgorithm, HashKey, LoadBalancerSettings, LocalityLoadBalancerSetting, SimpleLb, WarmupConfiguration,
 };
 
+/// Envoy's bound of both sizes of a ring.
+const LARGEST_RING: u64 = 8_388_608;
+
 pub(crate) fn validate(report: &mut Report, at: &Field<'_>, settings: &LoadBalancerSettings, has_outlier_detection: bool) {
     if let Some(hash) = &settings.consistent_hash {
         consistent_hash(report, &at.key("consistentHash"), hash);
@@ -41,6 +44,18 @@ fn consistent_hash(report: &mut Report, at: &Field<'_>, hash: &ConsistentHashLb)
         report.warning(
             &at.key("minimumRingSize"),
             "consistent hash MinimumRingSize is deprecated, use ConsistentHashLB's RingHash configuration instead",
+        );
+    }
+    let ring_hash = at.key("ringHash");
+    let ring = match hash.hash_algorithm() {
+        Some(HashAlgorithm::RingHash(ring)) => Some((ring_hash.key("minimumRingSize"), ring.minimum_ring_size)),
+        Some(HashAlgorithm::MagLev(_)) => None,
+        None => Some((at.key("minimumRingSize"), hash.minimum_ring_size)),
+    };
+    if let Some((at, size)) = ring.filter(|(_, size)| *size > LARGEST_RING) {
+        report.warning(
+            &at,
+            format!("a ring of {size} entries is larger than Envoy makes, so that one of {LARGEST_RING} is made; set a smaller size"),
         );
     }
     if let Some(HashAlgorithm::MagLev(maglev)) = hash.hash_algorithm()

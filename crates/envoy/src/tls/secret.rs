@@ -73,6 +73,12 @@ pub fn file_secret(name: &str) -> Option<Secret> {
     Some(Secret { name: name.to_owned(), r#type: Some(content) })
 }
 
+/// The files that a secret by [`file_secret`] consists of; none for any other name.
+pub fn files_of(name: &str) -> impl Iterator<Item = &str> {
+    let files = name.strip_prefix(FILE_CERTIFICATE).or_else(|| name.strip_prefix(FILE_ROOT)).unwrap_or_default();
+    files.split(FILE_SEPARATOR).filter(|file| !file.is_empty())
+}
+
 /// The secrets that a TLS context wants of istiod.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SecretNames {

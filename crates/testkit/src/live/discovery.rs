@@ -3,6 +3,7 @@
 use ads::{ConnectError, Connections, Discovery, Options, Peer, Rejection, ResponseStatus, Server, Subscription, TypeStatus};
 use anyhow::{Result, anyhow};
 use std::{
+    collections::BTreeSet,
     future::Future,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -23,6 +24,7 @@ pub struct Served {
     pub socket: PathBuf,
     fixed: Arc<Fixed>,
     connections: Connections,
+    streams: Arc<Mutex<JoinSet<()>>>,
     task: AbortHandle,
 }
 
@@ -35,6 +37,12 @@ impl Served {
     /// Ends the server with all its connections; it knows nothing of them afterwards, as after a restart.
     pub fn stop(&self) {
         self.task.abort();
+        self.disconnect();
+    }
+
+    /// Cuts all connections; the server goes on.
+    pub fn disconnect(&self) {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     /// Starts it again.
@@ -43,7 +51,7 @@ impl Served {
     /// If the socket cannot be made.
     pub fn start(&mut self) -> Result<()> {
         std::fs::remove_file(&self.socket)?;
-        (self.connections, self.task) = accept(&self.fixed, &self.socket)?;
+        (self.connections, self.streams, self.task) = accept(&self.fixed, &self.socket)?;
         Ok(())
     }
 
@@ -53,6 +61,12 @@ impl Served {
         let nonce = |status: &Option<ResponseStatus>| status.as_ref().map(|status| status.nonce.clone());
         let settled = |status: &TypeStatus| status.acknowledged.is_some() && nonce(&status.sent) == nonce(&status.acknowledged);
         !streams.is_empty() && streams.iter().all(|stream| !stream.types.is_empty() && stream.types.iter().all(settled))
+    }
+
+    /// The objects behind what Envoy has refused.
+    pub fn refused(&self) -> BTreeSet<String> {
+        let rejections = self.fixed.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        rejections.iter().flat_map(|rejection| &rejection.origins).map(ToString::to_string).collect()
     }
 
     /// What Envoy has refused, with its words.
@@ -69,24 +83,28 @@ impl Served {
 /// If the socket cannot be made.
 pub fn serve(view: Arc<View>, socket: &Path) -> Result<Served> {
     let fixed = Arc::new(Fixed { view: watch::Sender::new(view), rejections: Mutex::default() });
-    let (connections, task) = accept(&fixed, socket)?;
-    Ok(Served { socket: socket.to_owned(), fixed, connections, task })
+    let (connections, streams, task) = accept(&fixed, socket)?;
+    Ok(Served { socket: socket.to_owned(), fixed, connections, streams, task })
 }
 
-fn accept(fixed: &Arc<Fixed>, socket: &Path) -> Result<(Connections, AbortHandle)> {
+type Accepting = (Connections, Arc<Mutex<JoinSet<()>>>, AbortHandle);
+
+fn accept(fixed: &Arc<Fixed>, socket: &Path) -> Result<Accepting> {
     let (discovery, connections) = (Arc::new(FixedDiscovery(fixed.clone())), Connections::default());
     let server = Server::new(discovery, Options::default(), connections.clone()).map_err(|error| anyhow!("{error}"))?;
     let listener = UnixListener::bind(socket)?;
+    let streams = Arc::new(Mutex::new(JoinSet::new()));
+    let accepted = streams.clone();
     let task = tokio::spawn(async move {
-        let mut streams = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             let server = server.clone();
             // Secrets are for peers on this machine only, and that is what a Unix socket is.
             let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), identity: None };
-            streams.spawn(async move { server.serve_connection(stream, peer).await });
+            let serving = async move { server.serve_connection(stream, peer).await };
+            accepted.lock().unwrap_or_else(PoisonError::into_inner).spawn(serving);
         }
     });
-    Ok((connections, task.abort_handle()))
+    Ok((connections, streams, task.abort_handle()))
 }
 
 struct Fixed {

@@ -21,7 +21,7 @@ use serde_json::{from_value, json};
 use simulation::{Call, Direction, Security};
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -61,7 +61,12 @@ async fn run(mistakes: &[Mistake], together: usize) -> Result<()> {
     for (round, step) in mistakes.chunks(together).enumerate() {
         let names: Vec<&str> = step.iter().map(|mistake| mistake.name.as_str()).collect();
         let added: Vec<AnyObject> = step.iter().flat_map(|mistake| mistake.objects.clone()).collect();
-        match stage.step(&calls, &added, round + 1).await {
+        let refused: BTreeSet<&String> = step.iter().flat_map(|mistake| &mistake.file.refused).collect();
+        let made = match stage.step(&calls, &added, round + 1).await {
+            Ok(()) => stage.names(&refused).await,
+            error => error,
+        };
+        match made {
             Ok(()) => objects.extend(added),
             Err(error) => {
                 eprintln!("{names:?}: {error:#}");
@@ -194,6 +199,20 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until refusals have named these objects.
+    async fn names(&self, wanted: &BTreeSet<&String>) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let found: BTreeSet<String> = self.running.borrow().iter().flat_map(|running| running.served.refused()).collect();
+            let missing: Vec<_> = wanted.iter().filter(|name| !found.contains(**name)).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "no refusal names {missing:?}, but {found:?}");
+            sleep(PAUSE).await;
+        }
     }
 
     /// Whether something was refused that others are served with. A secret stands alone: only its own server is without.

@@ -1,5 +1,5 @@
 //! Virtual hosts one by one (VHDS) on a real Envoy under load: changes, renames, route configurations that come and go,
-//! streams that break, and an Envoy that has them inline.
+//! streams that break, control planes and Envoys that start again, and an Envoy that has them inline.
 
 use super::{
     certificates::Authority,
@@ -43,10 +43,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// How often a rule changes, and how often a name moves to another service.
+    /// How often a rule changes, a name moves to another service, and a service gets another name.
     pub changes: usize,
+    /// How often the stream breaks.
+    pub reconnects: usize,
     /// How often the control plane goes away and comes back.
     pub restarts: usize,
+    /// How often Envoy itself is killed and starts again.
+    pub crashes: usize,
 }
 
 /// What was seen.
@@ -54,6 +58,8 @@ pub struct Extent {
 pub struct Seen {
     /// The calls that were made; none failed.
     pub calls: usize,
+    /// The longest time from a change until a call showed it.
+    pub slowest: Duration,
 }
 
 /// What the mesh looks like at present.
@@ -63,6 +69,8 @@ struct Shape {
     rounds: Vec<usize>,
     /// The service that the name `moving` stands for.
     moving: u8,
+    /// How often the service `named-…` has been given another name.
+    name: usize,
     /// A further port of the first service, which has a route configuration of its own.
     port: Option<u16>,
 }
@@ -86,8 +94,11 @@ async fn run(extent: Extent) -> Result<Seen> {
     for one_by_one in [true, false] {
         let scratch = tempfile::tempdir()?;
         let stage = Stage::start(&proxy, &authority, scratch.path(), one_by_one).await?;
-        seen.calls += stage.under_load(extent).await.with_context(|| format!("one by one: {one_by_one}"))?;
+        let how = || format!("one by one: {one_by_one}");
+        seen.calls += stage.under_load(extent).await.with_context(how)?;
         ensure!(stage.takes_one_by_one().await? == one_by_one, "Envoy gets virtual hosts in the other way");
+        seen.slowest = seen.slowest.max(stage.slowest.get());
+        seen.calls += stage.crashes(extent.crashes, &proxy, &authority).await.with_context(how)?;
         stage.stop().await;
     }
     without_hosts(&proxy, &authority).await?;
@@ -121,7 +132,7 @@ fn call(host: &str, port: u16) -> Call {
 
 impl Shape {
     fn new() -> Self {
-        Self { rounds: vec![0; usize::from(HOSTS)], moving: 0, port: None }
+        Self { rounds: vec![0; usize::from(HOSTS)], moving: 0, name: 0, port: None }
     }
 
     fn text(&self) -> String {
@@ -168,8 +179,13 @@ apiVersion: v1
 kind: Service
 metadata: {{name: moving, namespace: shop}}
 spec: {{type: ExternalName, externalName: host-{}.shop.svc.cluster.local, ports: [{{name: http, port: {PORT}}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: named-{}, namespace: shop}}
+spec: {{type: ExternalName, externalName: host-0.shop.svc.cluster.local, ports: [{{name: http, port: {PORT}}}]}}
 ",
-            self.moving
+            self.moving, self.name
         );
         out
     }
@@ -202,7 +218,9 @@ impl Mesh {
 struct Stage {
     mesh: RefCell<Mesh>,
     shape: RefCell<Shape>,
+    view: RefCell<Arc<View>>,
     running: RefCell<Running>,
+    slowest: Cell<Duration>,
 }
 
 impl Stage {
@@ -211,13 +229,15 @@ impl Stage {
         let shape = Shape::new();
         let mut mesh = Mesh::new(proxy, one_by_one)?;
         let view = mesh.apply(&shape)?.context("no view")?;
-        let running = Workload::new(proxy, view, Room::of_case())?.start(authority, scratch).await?;
-        let stage = Self { mesh: mesh.into(), shape: shape.into(), running: running.into() };
+        let running = Workload::new(proxy, view.clone(), Room::of_case())?.start(authority, scratch).await?;
+        let slowest = Cell::default();
+        let stage = Self { mesh: mesh.into(), shape: shape.into(), view: view.into(), running: running.into(), slowest };
         effective(&call("host-0", PORT), None).await?;
         if !one_by_one {
             let mut other = Mesh::new(proxy, true)?;
             let view = other.apply(&stage.shape.borrow())?.context("no view")?;
             stage.mesh.replace(other);
+            stage.view.replace(view.clone());
             let mut running = stage.running.borrow_mut();
             running.served.stop();
             running.served.publish(view);
@@ -259,16 +279,61 @@ impl Stage {
         for round in 1..=extent.changes {
             self.rule(round).await?;
             self.turn(|shape| shape.moving = (shape.moving + 1) % HOSTS)?;
+            self.rename(round).await?;
             if round % 10 == 0 {
                 self.further_port(PORT + 100, round % 20 == 0).await.context("a further route configuration")?;
             }
         }
-        for round in (extent.changes + 1)..=(extent.changes + extent.restarts) {
+        let mut round = extent.changes;
+        for _ in 0..extent.reconnects {
+            round += 1;
+            self.running.borrow().served.disconnect();
+            self.turn(|shape| shape.moving = (shape.moving + 1) % HOSTS)?;
+            self.rename(round).await.context("after a broken stream")?;
+            self.rule(round).await.context("after a broken stream")?;
+        }
+        for _ in 0..extent.restarts {
+            round += 1;
             self.running.borrow().served.stop();
             self.turn(|shape| shape.moving = (shape.moving + 1) % HOSTS)?;
             self.running.borrow_mut().served.start()?;
+            self.rename(round).await.context("after a restart of the control plane")?;
             self.rule(round).await.context("after a restart of the control plane")?;
         }
+        Ok(())
+    }
+
+    /// Kills Envoy and starts it again, and the mesh changes before that. Once it says that it is ready, every host must be
+    /// answered at the first call; how many that were.
+    async fn crashes(&self, times: usize, proxy: &Proxy, authority: &Authority) -> Result<usize> {
+        let room = Room::of_case();
+        for crash in 1..=times {
+            self.running.borrow_mut().envoy.stop().await;
+            self.turn(|shape| shape.name = crash)?;
+            let scratch = tempfile::tempdir()?;
+            let running = Workload::new(proxy, self.view.borrow().clone(), Room::of_case())?.start(authority, scratch.path()).await?;
+            let earlier = self.running.replace(running);
+            earlier.served.stop();
+            for host in (0..HOSTS).map(|number| format!("host-{number}")).chain(["moving".to_owned(), format!("named-{crash}")]) {
+                let call = call(&host, PORT);
+                let answer =
+                    Session::new(&call, Caller { room: &room, certificate: None, version: None }).call(&Variation::default()).await;
+                ensure!(answer.status == Some(200), "{host} is not there after start {crash} of Envoy: {answer:?}");
+            }
+        }
+        Ok(times * (usize::from(HOSTS) + 2))
+    }
+
+    /// Gives a service another name: one virtual host goes, and another comes.
+    async fn rename(&self, round: usize) -> Result<()> {
+        self.turn(|shape| shape.name = round)?;
+        self.effective(&format!("named-{round}"), None).await.with_context(|| format!("rename {round}"))
+    }
+
+    async fn effective(&self, host: &str, round: Option<&str>) -> Result<()> {
+        let start = Instant::now();
+        effective(&call(host, PORT), round).await?;
+        self.slowest.set(self.slowest.get().max(start.elapsed()));
         Ok(())
     }
 
@@ -280,7 +345,7 @@ impl Stage {
                 *known = round;
             }
         })?;
-        effective(&call(&format!("host-{at}"), PORT), Some(&round.to_string())).await.with_context(|| format!("change {round}"))
+        self.effective(&format!("host-{at}"), Some(&round.to_string())).await.with_context(|| format!("change {round}"))
     }
 
     /// A route configuration comes, and goes if `goes`; otherwise the next one comes in its place.
@@ -296,6 +361,7 @@ impl Stage {
     fn turn(&self, change: impl FnOnce(&mut Shape)) -> Result<()> {
         change(&mut self.shape.borrow_mut());
         if let Some(view) = self.mesh.borrow_mut().apply(&self.shape.borrow())? {
+            self.view.replace(view.clone());
             self.running.borrow().served.publish(view);
         }
         Ok(())
@@ -305,7 +371,7 @@ impl Stage {
 /// Until the call is answered, by the rule of that round.
 async fn effective(call: &Call, round: Option<&str>) -> Result<()> {
     let (room, end) = (Room::of_case(), Instant::now() + LIMIT);
-    let mut session = Session::new(call, Caller { room: &room, certificate: None, http10: false });
+    let mut session = Session::new(call, Caller { room: &room, certificate: None, version: None });
     loop {
         let answer = session.call(&Variation::default()).await;
         let right = round.is_none_or(|round| answer.headers.get("x-round").is_some_and(|found| found == round));
@@ -322,7 +388,7 @@ async fn load(client: u8, over: &Cell<bool>, made: &Cell<usize>) -> Vec<String> 
     let room = Room::of_case();
     let hosts = (0..HOSTS).map(|number| format!("host-{}", (number + client * 5) % HOSTS)).chain(["moving".to_owned()]);
     let calls: Vec<Call> = hosts.map(|host| call(&host, PORT)).collect();
-    let caller = Caller { room: &room, certificate: None, http10: false };
+    let caller = Caller { room: &room, certificate: None, version: None };
     let mut sessions: Vec<Session<'_>> = calls.iter().map(|call| Session::new(call, caller)).collect();
     let mut lost = Vec::new();
     while !over.get() {
