@@ -63,6 +63,12 @@ pub struct Discovery {
     /// HTTP address for metrics
     #[arg(long, default_value = ":15014")]
     pub monitoring_addr: String,
+    /// How long everything is still answered after SIGTERM, so that everybody learns that this process is not ready any more
+    #[arg(long, default_value = "5s", env = "DRAIN_DURATION")]
+    pub drain_duration: istio_api::Duration,
+    /// How long open connections may then take to end
+    #[arg(long, default_value = "10s")]
+    pub shutdown_duration: istio_api::Duration,
     /// Level of the log: LEVEL, or SCOPE:LEVEL,…
     #[arg(long = "log_output_level", default_value = "default:info")]
     pub log_output_level: String,

@@ -1,75 +1,98 @@
 //! What istiod does to the cluster that it runs in: it writes status, and answers before objects are stored.
 
-use crate::{arguments::Discovery, discovery::Front, identity::Identity, pipeline::Published, status};
+use crate::{arguments::Discovery, discovery::Front, ending::Ending, identity::Identity, ingress, pipeline::Published, status};
 use base::ClusterId;
 use kube::Client;
 use kube_source::{
     leader::{Election, elections},
-    status::StatusMetrics,
+    status::{Offices, StatusMetrics},
 };
-use std::{sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    sync::{oneshot, watch},
-    task::JoinHandle,
-    time::timeout,
-};
+use std::sync::Arc;
+use tokio::{sync::watch, task::JoinSet};
 use webhook::Upkeep;
 
-/// How long the end of the process may wait until the next leader knows.
-const GOODBYE: Duration = Duration::from_secs(2);
-
-/// The part of this replica in the election; another one leads at once when it is left in order.
-pub struct Office {
-    end: oneshot::Sender<()>,
-    election: JoinHandle<()>,
+/// The cluster that this process is a part of, and for how long.
+pub struct Here<'a> {
+    /// The flags.
+    pub arguments: &'a Discovery,
+    /// The API server.
+    pub client: &'a Client,
+    /// Where metrics go.
+    pub registry: &'a prometheus::Registry,
+    /// Offices are left as soon as it begins, so that others lead while this process drains.
+    pub ending: &'a Ending,
 }
 
-impl Office {
-    /// Hands over.
-    pub async fn leave(self) {
-        drop(self.end);
-        drop(timeout(GOODBYE, self.election).await);
+impl Here<'_> {
+    /// Takes part in the elections, and writes the status of objects while this replica leads. `tasks` end once all offices
+    /// are left.
+    pub fn write_status(
+        &self,
+        readable: watch::Receiver<Arc<Published>>,
+        front: Arc<Front>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), prometheus::Error> {
+        let cluster = || ClusterId::new(&self.arguments.cluster_id);
+        let metrics = StatusMetrics::new(self.registry)?;
+        let all = self.stand_for(Election::of_all_revisions, elections::STATUS, watch::channel(true).1, tasks);
+        let own = self.stand_for(Election::of_revision, elections::STATUS, status::follow_own(readable.clone(), cluster()), tasks);
+        let offices = Offices::follow(all, own);
+        let desired = status::follow(readable.clone(), front, cluster(), offices.clone());
+        let revision = Arc::from(self.revision());
+        tokio::spawn(kube_source::status::run(self.client.clone(), revision, desired, offices, metrics.clone()));
+
+        let (desired, any) = ingress::follow(readable, cluster());
+        let leads = self.stand_for(Election::of_all_revisions, elections::INGRESS, any, tasks);
+        tokio::spawn(kube_source::status::run_ingresses(self.client.clone(), desired, leads, metrics));
+        Ok(())
+    }
+
+    fn revision(&self) -> &str {
+        match self.arguments.identity.revision.as_str() {
+            "" => "default",
+            revision => revision,
+        }
+    }
+
+    /// Takes part in an election while `wanted`; says whether we lead.
+    fn stand_for(
+        &self,
+        election: impl Fn(Client, &str, &str, &str, &str) -> Election + Send + 'static,
+        name: &'static str,
+        mut wanted: watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) -> watch::Receiver<bool> {
+        // Unique for every start: a container that was restarted in its Pod is another candidate.
+        let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "istiod".to_owned());
+        let identity = format!("{pod}_{}", std::process::id());
+        let (namespace, revision) = (self.arguments.identity.namespace.clone(), self.revision().to_owned());
+        let (client, ending) = (self.client.clone(), self.ending.clone());
+        let (leads_out, leads) = watch::channel(false);
+        tasks.spawn(async move {
+            while !ending.has_begun() {
+                tokio::select! {
+                    // Whoever has said it last has said it for good.
+                    found = wanted.wait_for(|wanted| *wanted) => if found.is_err() { return },
+                    () = ending.clone().draining() => return,
+                }
+                let over = async {
+                    tokio::select! {
+                        Ok(_) = wanted.wait_for(|wanted| !wanted) => {}
+                        () = ending.clone().draining() => {}
+                    }
+                };
+                election(client.clone(), &namespace, name, &revision, &identity).run(&leads_out, over).await;
+            }
+        });
+        leads
     }
 }
 
-/// Takes part in the election, and writes the status of objects while this replica leads.
-pub fn write_status(
-    arguments: &Discovery,
-    client: &Client,
-    readable: watch::Receiver<Arc<Published>>,
-    front: Arc<Front>,
-    registry: &prometheus::Registry,
-) -> Result<Office, prometheus::Error> {
-    let own = &arguments.identity;
-    // Unique for every start: a container that was restarted in its Pod is another candidate.
-    let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "istiod".to_owned());
-    let identity = format!("{name}_{}", std::process::id());
-    let election = Election::new(client.clone(), &own.namespace, elections::STATUS, &own.revision, &identity);
-    let (leads_out, leads) = watch::channel(false);
-    let (end, ending) = oneshot::channel::<()>();
-    let election = tokio::spawn(election.run(leads_out, async {
-        drop(ending.await);
-    }));
-    let desired = status::follow(readable, front, ClusterId::new(&arguments.cluster_id), leads.clone());
-    tokio::spawn(kube_source::status::run(client.clone(), desired, leads, StatusMetrics::new(registry)?));
-    Ok(Office { end, election })
-}
-
-/// Answers on the port of the webhooks until `ended`, and keeps the configuration up by which the API server asks.
-pub fn admit(
-    arguments: &Discovery,
-    client: Option<&Client>,
-    listener: TcpListener,
-    identity: &Identity,
-    registry: &prometheus::Registry,
-) -> Result<(), prometheus::Error> {
-    let metrics = webhook::Metrics::new(registry)?;
-    tokio::spawn(webhook::serve(listener, identity.configs.webhook.clone(), webhook::router(metrics.clone()), std::future::pending()));
-    let Some(client) = client else { return Ok(()) };
+/// Keeps the configuration up by which the API server asks the webhook.
+pub fn be_asked(arguments: &Discovery, client: &Client, identity: &Identity, metrics: webhook::Metrics) {
     if arguments.identity.own_certificate().is_some() {
         tracing::info!("the certificate is the operator's own, and so is the CA bundle of the webhook");
-        return Ok(());
+        return;
     }
     let own = &arguments.identity;
     let revision = if own.revision.is_empty() { "default" } else { &own.revision };
@@ -83,5 +106,4 @@ pub fn admit(
     });
     let (namespace, revision, policy) = (own.namespace.clone(), revision.to_owned(), arguments.validation_failure_policy);
     tokio::spawn(Upkeep { client: client.clone(), namespace, revision, policy, ca_bundle, metrics }.run());
-    Ok(())
 }

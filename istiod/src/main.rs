@@ -7,7 +7,9 @@
 mod arguments;
 mod cluster;
 mod discovery;
+mod ending;
 mod identity;
+mod ingress;
 mod pipeline;
 mod serve;
 mod sources;

@@ -4,7 +4,8 @@ use crate::{
     arguments::Discovery,
     cluster,
     discovery::Front,
-    identity::{self, Places},
+    ending::Ending,
+    identity::{self, Identity, Places},
     pipeline::{Pipeline, Published},
     sources, web,
 };
@@ -15,10 +16,13 @@ use std::sync::Arc;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
 };
 
 /// Runs until the process is asked to end.
 pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
+    let ending = Ending::listen(*arguments.drain_duration)?;
     let (events, events_in) = mpsc::channel(64);
     let (proxies, proxies_in) = mpsc::unbounded_channel();
     let (published, readable) = watch::channel(Arc::new(Published::default()));
@@ -51,49 +55,65 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     })?;
 
     let front = Arc::new(Front::new(proxies, arguments.identity.xds_identity_check));
-    let office = match &started.kubernetes {
-        Some(client) => Some(cluster::write_status(&arguments, client, readable.clone(), front.clone(), metrics.registry())?),
-        None => None,
-    };
+    // What ends in order beside the streams.
+    let mut tasks = JoinSet::new();
+    if let Some(client) = &started.kubernetes {
+        let here = cluster::Here { arguments: &arguments, client, registry: metrics.registry(), ending: &ending };
+        here.write_status(readable.clone(), front.clone(), &mut tasks)?;
+    }
     if let (Some(identity), Some(listener)) = (&identity, listen(&arguments.https_addr).await?) {
-        cluster::admit(&arguments, started.kubernetes.as_ref(), listener, identity, metrics.registry())?;
+        let metrics = webhook::Metrics::new(metrics.registry())?;
+        let router = webhook::router(metrics.clone());
+        tasks.spawn(webhook::serve(listener, identity.configs.webhook.clone(), router, ending.clone().closing()));
+        if let Some(client) = &started.kubernetes {
+            cluster::be_asked(&arguments, client, identity, metrics);
+        }
     }
     let rotation = identity.as_ref().map(|identity| identity.rotation.clone());
-    let window = web::Window { readable, front: front.clone(), connections: connections.clone(), metrics: metrics.clone(), rotation };
+    let (front_in, ended) = (front.clone(), ending.clone());
+    let window = web::Window { readable, front, connections: connections.clone(), metrics: metrics.clone(), rotation, ending };
     for address in [&arguments.http_addr, &arguments.monitoring_addr] {
         if let Some(listener) = listen(address).await? {
-            tokio::spawn(web::serve(listener, window.clone()));
+            tasks.spawn(web::serve(listener, window.clone()));
         }
     }
     let options = ads::Options { registry: metrics.registry().clone(), ..ads::Options::default() };
-    let server = ads::Server::new(front, options, connections)?;
-    let (plaintext, secured) = (listen(&arguments.grpc_addr).await?, listen(&arguments.secure_grpc_addr).await?);
-    let served = async {
-        let plaintext = async {
-            match plaintext {
-                Some(listener) => server.serve(listener, ended()).await,
-                None => ended().await,
-            }
-        };
-        let secured = async {
-            match (secured, identity) {
-                (Some(listener), Some(identity)) => identity::serve_secured(listener, server.clone(), identity, ended()).await,
-                _ => ended().await,
-            }
-        };
-        tokio::join!(plaintext, secured);
-    };
+    let waits = ads::Waits { shutdown: *arguments.shutdown_duration, ..options.waits };
+    let server = ads::Server::new(front_in, ads::Options { waits, ..options }, connections)?;
+    let listeners = (listen(&arguments.grpc_addr).await?, listen(&arguments.secure_grpc_addr).await?);
     tokio::select! {
-        () = served => {}
+        () = serve_streams(listeners, server, identity, ended) => {}
         // A process that goes on answering but follows nothing any more is worse than none.
         _ = pipeline_ended => anyhow::bail!("the pipeline has stopped; the process ends, so that it can be started again"),
     }
-    if let Some(office) = office {
-        office.leave().await;
+    if timeout(*arguments.shutdown_duration, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!("connections are still open, and are cut");
     }
     // Kept until here: the pipeline ends when the last sender of events is gone.
     drop(events);
     Ok(())
+}
+
+/// Serves proxies, in plain text and under TLS, until the process closes and their streams have ended.
+async fn serve_streams(
+    (plaintext, secured): (Option<TcpListener>, Option<TcpListener>),
+    server: ads::Server,
+    identity: Option<Identity>,
+    ending: Ending,
+) {
+    let plaintext = async {
+        match plaintext {
+            Some(listener) => server.serve(listener, ending.clone().closing()).await,
+            None => ending.clone().closing().await,
+        }
+    };
+    let secured = async {
+        match (secured, identity) {
+            (Some(listener), Some(identity)) => identity::serve_secured(listener, server.clone(), identity, ending.clone().closing()).await,
+            _ => ending.clone().closing().await,
+        }
+    };
+    tokio::join!(plaintext, secured);
 }
 
 /// Listens at Istio's form of an address, in which `:8080` means all interfaces; empty means not at all.
@@ -105,18 +125,4 @@ async fn listen(address: &str) -> anyhow::Result<Option<TcpListener>> {
     let listener = TcpListener::bind(&full).await.with_context(|| format!("cannot listen on {full}; is another istiod running there?"))?;
     tracing::info!("listening on {}", listener.local_addr()?);
     Ok(Some(listener))
-}
-
-/// Resolves when the process is asked to end.
-async fn ended() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => drop(interrupt.await),
-    }
 }

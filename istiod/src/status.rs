@@ -10,8 +10,8 @@ use crate::{
 use analysis::{Foreign, Mesh, Needs};
 use base::{ClusterId, Diagnostic, Level, ObjectRef};
 use config::Store;
-use istio_api::Kind;
-use kube_source::status::{DesiredAddress, DesiredCondition, DesiredMessage, DesiredStatus, DesiredStatuses};
+use istio_api::{Kind, Metadata};
+use kube_source::status::{DesiredAddress, DesiredCondition, DesiredMessage, DesiredStatus, DesiredStatuses, ObjectRevision, Offices};
 use model::Snapshot;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -20,27 +20,49 @@ use tokio::{sync::watch, time::Instant};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Pods and Nodes come and go all the time, and hardly matter.
 const WORKLOADS_PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks whether there are objects of our revision only.
+const OWN_PAUSE: Duration = Duration::from_secs(5);
+/// The label of objects that are for one revision only.
+const REVISION: &str = "istio.io/rev";
 /// A judgement takes this part of one processor at most.
 const SHARE: u32 = 20;
-/// The code of a reference that does not resolve.
-const NOT_FOUND: &str = "IST0101";
+/// The codes of references that do not resolve, each with the reason of the condition (the Gateway API's, where it has one).
+const UNRESOLVED: [(&str, &str); 3] =
+    [("CredentialNotGranted", "RefNotPermitted"), ("IST0161", "InvalidCertificateRef"), ("IST0101", "NotFound")];
 
-/// Says what is wanted whenever `leads` and everything has synced; else `None`.
+/// Whether there are objects that only our revision reads.
+pub fn follow_own(mut readable: watch::Receiver<Arc<Published>>, cluster: ClusterId) -> watch::Receiver<bool> {
+    let (out, any) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            let published = readable.borrow_and_update().clone();
+            let found = has_own(&published.store, &cluster);
+            out.send_if_modified(|known| std::mem::replace(known, found) != found);
+            tokio::time::sleep(OWN_PAUSE).await;
+            if readable.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    any
+}
+
+/// Says what is wanted whenever we have any of `offices` and everything has synced; else `None`.
 pub fn follow(
     mut readable: watch::Receiver<Arc<Published>>,
     front: Arc<Front>,
     cluster: ClusterId,
-    mut leads: watch::Receiver<bool>,
+    mut offices: watch::Receiver<Offices>,
 ) -> watch::Receiver<Option<Arc<DesiredStatuses>>> {
     let (out, desired) = watch::channel(None);
     let mut rejections = front.follow_rejections();
     tokio::spawn(async move {
         let mut judge = Judge::new(cluster);
         loop {
-            if !*leads.borrow_and_update() {
+            if !offices.borrow_and_update().any() {
                 judge = Judge::new(judge.cluster);
                 out.send_replace(None);
-                match leads.changed().await {
+                match offices.changed().await {
                     Ok(()) => continue,
                     Err(_) => return,
                 }
@@ -55,7 +77,7 @@ pub fn follow(
                 () = tokio::time::sleep_until(pending.unwrap_or_else(Instant::now)), if pending.is_some() => {}
                 changed = readable.changed(), if pending.is_none() => if changed.is_err() { return },
                 changed = rejections.changed() => if changed.is_err() { return },
-                changed = leads.changed() => if changed.is_err() { return },
+                changed = offices.changed() => if changed.is_err() { return },
             }
         }
     });
@@ -162,15 +184,27 @@ macro_rules! tables {
             weight
         }
 
-        /// The generation of every object of Istio's kinds in the cluster.
-        fn generations(store: &Store, cluster: &ClusterId) -> BTreeMap<ObjectRef, i64> {
+        /// Whether an object of Istio's kinds in the cluster has the label of a revision.
+        fn has_own(store: &Store, cluster: &ClusterId) -> bool {
+            let cx = &mut incremental::Cx::default();
+            let mut any = false;
+            $(
+                if !any && !Kind::$kind.is_kubernetes() {
+                    any = store.$field.iter(cx).any(|(key, object)| key.cluster == *cluster && revision(&object.metadata) == ObjectRevision::Ours);
+                }
+            )+
+            any
+        }
+
+        /// The generation of every object of Istio's kinds in the cluster, and whose it is.
+        fn generations(store: &Store, cluster: &ClusterId) -> BTreeMap<ObjectRef, (i64, ObjectRevision)> {
             let cx = &mut incremental::Cx::default();
             let mut all = BTreeMap::new();
             $(
                 if !Kind::$kind.is_kubernetes() {
                     for (key, object) in store.$field.iter(cx).filter(|(key, _)| key.cluster == *cluster) {
                         let reference = ObjectRef { kind: Kind::$kind.as_str(), namespace: key.namespace.clone(), name: key.name.clone() };
-                        all.insert(reference, object.metadata.generation);
+                        all.insert(reference, (object.metadata.generation, revision(&object.metadata)));
                     }
                 }
             )+
@@ -181,24 +215,33 @@ macro_rules! tables {
 
 istio_api::for_each_kind!(tables);
 
+/// Whose an object is; those of other revisions are not in the store.
+fn revision(metadata: &Metadata) -> ObjectRevision {
+    match metadata.labels.get(REVISION) {
+        Some(revision) if !revision.is_empty() => ObjectRevision::Ours,
+        _ => ObjectRevision::All,
+    }
+}
+
 /// The status of every object of the cluster. Objects of files have no generation, and no status.
 fn judge(published: &Published, cluster: &ClusterId) -> BTreeMap<ObjectRef, DesiredStatus> {
     let (store, snapshot) = (&published.store, &published.snapshot);
     let findings = findings(published);
     let mut addresses = addresses(snapshot, store);
     let mut statuses = BTreeMap::new();
-    for (object, generation) in generations(store, cluster).into_iter().filter(|(_, generation)| *generation > 0) {
-        let status =
-            status(Some(generation), findings.get(&object).map_or(&[], Vec::as_slice), addresses.remove(&object).unwrap_or_default());
-        statuses.insert(object, status);
+    for (object, (generation, revision)) in generations(store, cluster).into_iter().filter(|(_, (generation, _))| *generation > 0) {
+        let found = findings.get(&object).map(Vec::as_slice).unwrap_or_default();
+        let status = status(Some(generation), found, addresses.remove(&object).unwrap_or_default());
+        statuses.insert(object, DesiredStatus { revision, ..status });
     }
     for (object, found) in &findings {
         let refused =
             found.iter().any(|found| found.single && found.diagnostic.level == Level::Error && found.diagnostic.location.is_none());
         if refused && Kind::ALL.iter().any(|kind| kind.as_str() == object.kind && !kind.is_kubernetes()) {
             // The store may have a former version, which stays in force.
-            let former = statuses.get(object).map(|status: &DesiredStatus| status.addresses.clone());
-            let mut status = status(None, found, former.clone().unwrap_or_default());
+            let former = statuses.get(object).map(|status: &DesiredStatus| (status.addresses.clone(), status.revision));
+            let (addresses, revision) = former.clone().unwrap_or((Vec::new(), ObjectRevision::Unknown));
+            let mut status = DesiredStatus { revision, ..status(None, found, addresses) };
             for condition in status.conditions.iter_mut().filter(|condition| condition.condition_type == "Accepted" && former.is_some()) {
                 condition.message.push_str("\nThe former version of the object stays in force.");
             }
@@ -224,7 +267,11 @@ fn findings(published: &Published) -> BTreeMap<ObjectRef, Vec<Found>> {
     let mut all: BTreeMap<ObjectRef, Vec<Found>> = BTreeMap::new();
     for found in single.chain(together) {
         if let Some(object) = found.diagnostic.object.clone() {
-            all.entry(object).or_default().push(found);
+            let of_object = all.entry(object).or_default();
+            // The same may be known from the pods of a gateway and from the proxies that are connected.
+            if !of_object.iter().any(|known| known.diagnostic == found.diagnostic) {
+                of_object.push(found);
+            }
         }
     }
     all
@@ -236,8 +283,9 @@ fn status(generation: Option<i64>, findings: &[Found], addresses: Vec<DesiredAdd
         wanted.map(|found| said(&found.diagnostic)).collect()
     };
     let refusals = of(&|found| found.single && found.diagnostic.level == Level::Error);
-    let lost = of(&|found| found.diagnostic.code == NOT_FOUND);
-    let others = of(&|found| found.diagnostic.code != NOT_FOUND);
+    let unresolved = |found: &Found| UNRESOLVED.iter().find(|(code, _)| *code == found.diagnostic.code).map(|(_, reason)| *reason);
+    let lost = of(&|found| unresolved(found).is_some());
+    let others = of(&|found| unresolved(found).is_none());
     let accepted = match (refusals.is_empty(), others.is_empty()) {
         (true, true) => condition("Accepted", true, "Accepted", String::new()),
         (true, false) => condition("Accepted", true, "AcceptedWithFindings", others.join("\n")),
@@ -245,14 +293,15 @@ fn status(generation: Option<i64>, findings: &[Found], addresses: Vec<DesiredAdd
     };
     let resolved = match lost.is_empty() {
         true => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
-        false => condition("ResolvedRefs", false, "NotFound", lost.join("\n")),
+        false => condition("ResolvedRefs", false, findings.iter().find_map(unresolved).unwrap_or("NotFound"), lost.join("\n")),
     };
     let programmed = match accepted.holds {
         true => condition("Programmed", true, "Programmed", String::new()),
         false => condition("Programmed", false, "Refused", "What is refused reaches no proxy.".into()),
     };
     let messages = findings.iter().map(|found| &found.diagnostic).map(message).collect();
-    DesiredStatus { generation, conditions: vec![accepted, resolved, programmed], messages, addresses }
+    let conditions = vec![accepted, resolved, programmed];
+    DesiredStatus { generation, conditions, messages, addresses, ..DesiredStatus::default() }
 }
 
 /// The object is the one whose status this is, so that only the field is named.

@@ -1,11 +1,18 @@
 //! Leader election by a Lease: of several replicas one writes what only one may write.
 //!
+//! What belongs to no revision, one of all revisions writes: as in Istio the default one, which takes the Lease from others
+//! (their Lease says for which revision it is held).
+//!
 //! As in client-go, nobody's clock is compared with anybody else's: a lease has run out when it has not been seen to
 //! change for as long as it says, on the own clock since it was first seen so. The leader gives up before that, if it
 //! could not renew in time, so that there are never two.
 
+use crate::tags::REVISION;
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
+    api::{
+        admissionregistration::v1::MutatingWebhookConfiguration,
+        coordination::v1::{Lease, LeaseSpec},
+    },
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::Timestamp,
 };
@@ -16,10 +23,14 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// The names of Istio's elections that are ours too; a Lease has the name, with the revision behind it for others than
-/// the default one.
+/// The tag that says which revision is the default one.
+const DEFAULT_TAG: &str = "istio-revision-tag-default";
+/// The revision that is the default one if no tag says otherwise.
+const DEFAULT: &str = "default";
+
+/// The names of Istio's elections that are ours too; a Lease has the name.
 pub mod elections {
-    /// Who writes the status of Istio's objects.
+    /// Who writes the status of Istio's objects; with a revision behind it, of the objects of that revision.
     pub const STATUS: &str = "istio-status-leader";
     /// Who writes the addresses of ServiceEntries.
     pub const ADDRESSES: &str = "istio-ip-autoallocate";
@@ -57,6 +68,9 @@ pub struct Election {
     client: Client,
     namespace: String,
     name: String,
+    revision: String,
+    /// Whether candidates of other revisions take part.
+    is_shared: bool,
     identity: String,
     timing: Timing,
 }
@@ -67,14 +81,36 @@ struct Seen {
     since: Instant,
 }
 
+/// Whose the lease is.
+enum Holder {
+    Us,
+    /// Ours, and until now of somebody who has not run out and may not know yet.
+    UsTaken,
+    Other,
+}
+
+/// What a candidate remembers from one look to the next.
+struct Term {
+    seen: Option<Seen>,
+    holds: bool,
+    /// When the lease was last renewed for certain.
+    renewed: Instant,
+    /// The former leader may still act until then.
+    quiet_until: Option<Instant>,
+}
+
 impl Election {
-    /// A candidate in the election `name` of the revision; `identity` is unique among replicas (the name of the Pod).
-    pub fn new(client: Client, namespace: &str, name: &str, revision: &str, identity: &str) -> Self {
-        let name = match revision {
-            "" | "default" => name.to_owned(),
-            revision => format!("{name}-{revision}"),
-        };
-        Self { client, namespace: namespace.to_owned(), name, identity: identity.to_owned(), timing: Timing::default() }
+    /// A candidate among those of one revision; `identity` is unique among replicas (the name of the Pod).
+    pub fn of_revision(client: Client, namespace: &str, name: &str, revision: &str, identity: &str) -> Self {
+        let election = Self::of_all_revisions(client, namespace, name, revision, identity);
+        Self { name: format!("{name}-{}", election.revision), is_shared: false, ..election }
+    }
+
+    /// A candidate among those of all revisions; the default one has precedence.
+    pub fn of_all_revisions(client: Client, namespace: &str, name: &str, revision: &str, identity: &str) -> Self {
+        let revision = if revision.is_empty() { DEFAULT } else { revision }.to_owned();
+        let (namespace, name, identity) = (namespace.to_owned(), name.to_owned(), identity.to_owned());
+        Self { client, namespace, name, revision, is_shared: true, identity, timing: Timing::default() }
     }
 
     /// The same with another timing.
@@ -83,45 +119,57 @@ impl Election {
     }
 
     /// Takes part until `ended`, then hands the lease over. `leads` always says whether we lead now.
-    pub async fn run(self, leads: watch::Sender<bool>, ended: impl Future<Output = ()>) {
-        let mut seen = None;
+    pub async fn run(self, leads: &watch::Sender<bool>, ended: impl Future<Output = ()>) {
+        let mut term = Term { seen: None, holds: false, renewed: Instant::now(), quiet_until: None };
         tokio::select! {
-            () = self.take_part(&leads, &mut seen) => {}
+            () = self.take_part(leads, &mut term) => {}
             () = ended => {}
         }
-        let led = leads.send_replace(false);
-        if led && let Some(seen) = seen {
+        leads.send_replace(false);
+        if term.holds
+            && let Some(seen) = term.seen
+        {
             // If it fails, the others wait until the lease has run out.
             drop(timeout(self.timing.retry, self.write(seen.lease, false)).await);
         }
     }
 
-    async fn take_part(&self, leads: &watch::Sender<bool>, seen: &mut Option<Seen>) {
-        let mut renewed = Instant::now();
+    async fn take_part(&self, leads: &watch::Sender<bool>, term: &mut Term) {
         loop {
             let started = Instant::now();
             // A leader that does not know whether its renewal was stored must act as if it was not.
-            let leading = *leads.borrow();
-            let limit = if leading { renewed + self.timing.deadline } else { started + self.timing.deadline };
-            let held = match timeout_at(limit, self.hold(leading, seen)).await {
-                Ok(Ok(held)) => held,
+            let limit = if term.holds { term.renewed + self.timing.deadline } else { started + self.timing.deadline };
+            let holder = match timeout_at(limit, self.hold(term.holds, &mut term.seen)).await {
+                Ok(Ok(holder)) => holder,
                 Ok(Err(error)) => {
                     tracing::warn!(lease = self.name, "the lease cannot be read or written: {error}");
-                    leading && started < limit
+                    if term.holds && started < limit { Holder::Us } else { Holder::Other }
                 }
-                Err(_) => false,
+                Err(_) => Holder::Other,
             };
-            if held && seen.as_ref().is_some_and(|seen| seen.since >= started) {
-                renewed = started;
+            term.holds = !matches!(holder, Holder::Other);
+            if let Holder::UsTaken = holder {
+                term.quiet_until = Some(started + self.timing.deadline);
             }
-            if leads.send_replace(held) != held {
-                let word = if held { "leads now" } else { "leads no more" };
+            if term.holds && term.seen.as_ref().is_some_and(|seen| seen.since >= started) {
+                term.renewed = started;
+            }
+            let acts = term.holds && term.quiet_until.is_none_or(|until| until <= Instant::now());
+            if leads.send_replace(acts) != acts {
+                let word = if acts { "leads now" } else { "leads no more" };
                 tracing::info!(lease = self.name, identity = self.identity, "{word}");
             }
-            let pause = if held { self.timing.renew } else { self.timing.retry };
+            tokio::time::sleep(self.pause(term, started)).await;
+        }
+    }
+
+    /// The pause before the next look, after one that began at `started`.
+    fn pause(&self, term: &Term, started: Instant) -> Duration {
+        match term.holds {
+            false => self.timing.retry,
             // After a failure the leader tries again soon, as long as it may.
-            let pause = if held && renewed != started { self.timing.retry / 2 } else { pause };
-            tokio::time::sleep(pause).await;
+            true if term.renewed != started => self.timing.retry / 2,
+            true => self.timing.renew,
         }
     }
 
@@ -129,13 +177,13 @@ impl Election {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Renews the lease, takes it if it has run out, or looks at it; returns whether it is ours.
-    async fn hold(&self, leading: bool, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
-        if let (true, Some(last)) = (leading, seen.as_ref())
+    /// Renews the lease, takes it if it has run out or we have precedence, or looks at it; says whose it is.
+    async fn hold(&self, holding: bool, seen: &mut Option<Seen>) -> Result<Holder, kube::Error> {
+        if let (true, Some(last)) = (holding, seen.as_ref())
             && let Some(lease) = self.write(last.lease.clone(), true).await?
         {
             *seen = Some(Seen { lease, since: Instant::now() });
-            return Ok(true);
+            return Ok(Holder::Us);
         }
         let Some(lease) = self.leases().get_opt(&self.name).await? else { return self.create(seen).await };
         let changed = seen.as_ref().is_none_or(|seen| seen.lease.metadata.resource_version != lease.metadata.resource_version);
@@ -143,24 +191,38 @@ impl Election {
             *seen = Some(Seen { lease: lease.clone(), since: Instant::now() });
         }
         let since = seen.as_ref().map_or_else(Instant::now, |seen| seen.since);
-        if !self.may_take(&lease, since) {
-            return Ok(false);
-        }
-        let Some(lease) = self.write(lease, true).await? else { return Ok(false) };
+        let holder = match self.may_take(&lease, since) {
+            true => Holder::Us,
+            false if self.has_precedence(&lease).await? => Holder::UsTaken,
+            false => return Ok(Holder::Other),
+        };
+        let Some(lease) = self.write(lease, true).await? else { return Ok(Holder::Other) };
         *seen = Some(Seen { lease, since: Instant::now() });
-        Ok(true)
+        Ok(holder)
     }
 
-    async fn create(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
-        let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+    /// Whether the lease is held for another revision, while ours is the default one.
+    async fn has_precedence(&self, lease: &Lease) -> Result<bool, kube::Error> {
+        let held_for = lease.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION));
+        if !self.is_shared || held_for.is_none_or(|revision| *revision == self.revision) {
+            return Ok(false);
+        }
+        let tag = Api::<MutatingWebhookConfiguration>::all(self.client.clone()).get_metadata_opt(DEFAULT_TAG).await?;
+        let default = tag.and_then(|tag| tag.metadata.labels?.remove(REVISION));
+        Ok(default.as_deref().unwrap_or(DEFAULT) == self.revision)
+    }
+
+    async fn create(&self, seen: &mut Option<Seen>) -> Result<Holder, kube::Error> {
+        let labels = Some([(REVISION.to_owned(), self.revision.clone())].into());
+        let metadata = ObjectMeta { name: Some(self.name.clone()), labels, ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(self.spec(LeaseSpec::default(), true)) };
         match self.leases().create(&PostParams::default(), &lease).await {
             Ok(lease) => {
                 *seen = Some(Seen { lease, since: Instant::now() });
-                Ok(true)
+                Ok(Holder::Us)
             }
             // Somebody was faster.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Holder::Other),
             Err(error) => Err(error),
         }
     }
@@ -177,6 +239,7 @@ impl Election {
     /// Writes the lease if it is still the version that we know; `None` if somebody else has written meanwhile.
     async fn write(&self, mut lease: Lease, held: bool) -> Result<Option<Lease>, kube::Error> {
         lease.spec = Some(self.spec(lease.spec.unwrap_or_default(), held));
+        lease.metadata.labels.get_or_insert_default().insert(REVISION.to_owned(), self.revision.clone());
         match self.leases().replace(&self.name, &PostParams::default(), &lease).await {
             Ok(lease) => Ok(Some(lease)),
             Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(None),

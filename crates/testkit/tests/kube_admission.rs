@@ -32,8 +32,6 @@ metadata: {{name: {NAME}, labels: {{istio.io/rev: default}}}}
 webhooks:
 - name: rev.validation.istio.io
   clientConfig: {{url: 'https://127.0.0.1:{port}/validate'}}
-  rules: [{{operations: [CREATE, UPDATE], apiGroups: [networking.istio.io, security.istio.io], apiVersions: ['*'], resources: ['*']}}]
-  failurePolicy: Ignore
   sideEffects: None
   timeoutSeconds: 5
   admissionReviewVersions: [v1]

@@ -3,11 +3,12 @@
 
 use anyhow::{Context, Result, ensure};
 use base::ObjectRef;
+use futures::FutureExt;
 use kube::Client;
 use kube_source::{
     Access, connect,
     leader::{Election, elections},
-    status::{self, DesiredAddress, DesiredCondition, DesiredStatus, DesiredStatuses, StatusMetrics},
+    status::{self, DesiredAddress, DesiredCondition, DesiredStatus, DesiredStatuses, ObjectRevision, Offices, StatusMetrics},
 };
 use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
@@ -34,29 +35,34 @@ fn service(name: &str) -> ObjectRef {
     ObjectRef::new("ServiceEntry", "default", name)
 }
 
-/// A replica: it takes part in the election and writes while it leads.
+/// A replica: it takes part in the elections and writes while it leads.
 struct Replica {
     desired: watch::Sender<Option<Arc<DesiredStatuses>>>,
     leads: watch::Receiver<bool>,
+    leads_own: watch::Receiver<bool>,
     registry: prometheus::Registry,
     end: Option<oneshot::Sender<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Replica {
-    fn start(client: &Client, identity: &str, first: &Arc<DesiredStatuses>) -> Result<Self> {
+    fn start(client: &Client, revision: &str, identity: &str, first: &Arc<DesiredStatuses>) -> Result<Self> {
         let (desired, desired_in) = watch::channel(Some(first.clone()));
-        let (leads_out, leads) = watch::channel(false);
         let registry = prometheus::Registry::new();
         let (end, ending) = oneshot::channel::<()>();
-        let election = Election::new(client.clone(), "default", elections::STATUS, "default", identity);
-        let tasks = vec![
-            tokio::spawn(election.run(leads_out, async {
-                drop(ending.await);
-            })),
-            tokio::spawn(status::run(client.clone(), desired_in, leads.clone(), StatusMetrics::new(&registry)?)),
-        ];
-        Ok(Self { desired, leads, registry, end: Some(end), tasks })
+        let ending = async { drop(ending.await) }.shared();
+        let (mut tasks, mut all) = (Vec::new(), Vec::new());
+        for election in [Election::of_all_revisions, Election::of_revision] {
+            let election = election(client.clone(), "default", elections::STATUS, revision, identity);
+            let (leads_out, leads) = watch::channel(false);
+            let ending = ending.clone();
+            tasks.push(tokio::spawn(async move { election.run(&leads_out, ending).await }));
+            all.push(leads);
+        }
+        let (leads_own, leads) = all.pop().zip(all.pop()).context("two elections")?;
+        let offices = Offices::follow(leads.clone(), leads_own.clone());
+        tasks.push(tokio::spawn(status::run(client.clone(), revision.into(), desired_in, offices, StatusMetrics::new(&registry)?)));
+        Ok(Self { desired, leads, leads_own, registry, end: Some(end), tasks })
     }
 
     /// As if the process had been killed.
@@ -119,9 +125,9 @@ async fn one_leader_writes_what_has_changed() -> Result<()> {
     let mut wanted: DesiredStatuses = (0..1000).map(|index| (service(&format!("s{index}")), status.clone())).collect();
 
     // 1,000 objects: one write each, by the leader only, and then none.
-    let mut first = Replica::start(&client, "first", &Arc::new(wanted.clone()))?;
+    let mut first = Replica::start(&client, "default", "first", &Arc::new(wanted.clone()))?;
     first.wait_until_leading().await?;
-    let mut second = Replica::start(&client, "second", &Arc::new(wanted.clone()))?;
+    let mut second = Replica::start(&client, "default", "second", &Arc::new(wanted.clone()))?;
     wait_for(&server, "not all have a status", |all| all.iter().all(|object| condition(object, "Accepted").is_some())).await?;
     let versions = |all: &[Value]| all.iter().map(|object| object["metadata"]["resourceVersion"].clone()).collect::<Vec<_>>();
     let before = versions(&all(&server)?);
@@ -174,12 +180,82 @@ async fn one_leader_writes_what_has_changed() -> Result<()> {
     ensure!(changed <= 2, "{changed} objects were written by the new leader");
 
     // In order, the lease is handed over at once.
-    let mut third = Replica::start(&client, "third", &Arc::new(wanted))?;
+    let mut third = Replica::start(&client, "default", "third", &Arc::new(wanted))?;
     sleep(Duration::from_secs(2)).await;
     ensure!(!*third.leads.borrow(), "two leaders");
     second.end.take().context("ended before")?.send(()).ok().context("the election is over")?;
     let took = third.wait_until_leading().await?;
     ensure!(took < Duration::from_secs(3), "{took:?}");
     ensure!(!*second.leads.borrow(), "two leaders");
+    Ok(())
+}
+
+/// Who says that an object is accepted.
+fn says(objects: &[Value], name: &str) -> String {
+    let accepted = named(objects, name).and_then(|object| condition(object, "Accepted"));
+    accepted.map(|accepted| accepted["message"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_revisions_one_writes_what_both_read() -> Result<()> {
+    let Some(server) = ApiServer::start()? else { return Ok(()) };
+    let crd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/networking.istio.io.serviceentries.yaml");
+    server.kubectl(&["apply", "--server-side", "-f", &crd.display().to_string()])?;
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])?;
+    for (name, labels) in [("everybodys", ""), ("refused", ""), ("canarys", "istio.io/rev: canary"), ("strange", "istio.io/rev: canary")] {
+        let object = format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: {name}, namespace: default, labels: {{{labels}}}}}, spec: {{hosts: [{name}.example.com], ports: [{{number: 80, name: http}}], resolution: DNS}}}}"
+        );
+        server.kubectl_with(&object, &["apply", "--server-side", "-f", "-"])?;
+    }
+    let client = connect(&Access::Kubeconfig(server.kubeconfig())).await?;
+    // Each is of its own opinion of everything that it reads.
+    let wanted = |revision: &str, own: &[&str]| -> Arc<DesiredStatuses> {
+        let status = |revision_of: ObjectRevision| {
+            let condition = DesiredCondition { condition_type: "Accepted", holds: true, reason: "Accepted", message: revision.into() };
+            let generation = (revision_of != ObjectRevision::Unknown).then_some(1);
+            Arc::new(DesiredStatus { generation, revision: revision_of, conditions: vec![condition], ..DesiredStatus::default() })
+        };
+        let unread = ["refused", "strange"].map(|name| (service(name), status(ObjectRevision::Unknown)));
+        let own = own.iter().map(|name| (service(name), status(ObjectRevision::Ours)));
+        Arc::new(unread.into_iter().chain(own).chain([(service("everybodys"), status(ObjectRevision::All))]).collect())
+    };
+
+    let mut canary = Replica::start(&client, "canary", "canary-0", &wanted("canary", &["canarys"]))?;
+    canary.wait_until_leading().await?;
+    wait_for(&server, "canary does not write", |all| {
+        ["everybodys", "refused", "canarys", "strange"].iter().all(|name| says(all, name) == "canary")
+    })
+    .await?;
+    let mut default = Replica::start(&client, "default", "default-0", &wanted("default", &[]))?;
+    let (mut first, mut second) = (canary.leads.clone(), default.leads.clone());
+    let both = tokio::spawn(async move {
+        loop {
+            if *first.borrow_and_update() && *second.borrow_and_update() {
+                return;
+            }
+            let changed = tokio::select! { changed = first.changed() => changed, changed = second.changed() => changed };
+            if changed.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    });
+    default.wait_until_leading().await?;
+    wait_for(&server, "default does not write", |all| ["everybodys", "refused"].iter().all(|name| says(all, name) == "default")).await?;
+    let written = all(&server)?;
+    ensure!(says(&written, "canarys") == "canary" && says(&written, "strange") == "canary", "{written:#?}");
+    ensure!(*canary.leads_own.borrow(), "canary has lost its own objects");
+
+    // Neither takes it back, and nothing is written any more.
+    let counted = (canary.writes(), default.writes());
+    sleep(Duration::from_secs(5)).await;
+    ensure!((canary.writes(), default.writes()) == counted, "{counted:?} writes, then more");
+
+    // The tag says which revision is the default one.
+    let tag = "{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: istio-revision-tag-default, labels: {istio.io/tag: default, istio.io/rev: canary}}}";
+    server.kubectl_with(tag, &["apply", "-f", "-"])?;
+    canary.wait_until_leading().await?;
+    wait_for(&server, "canary does not write", |all| ["everybodys", "refused"].iter().all(|name| says(all, name) == "canary")).await?;
+    ensure!(!both.is_finished(), "two leaders at a time");
     Ok(())
 }

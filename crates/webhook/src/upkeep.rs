@@ -1,4 +1,7 @@
-//! The configuration by which the API server asks us: its CA bundle, and its failure policy.
+//! The configuration by which the API server asks us: its CA bundle, what we are asked about, and the failure policy.
+//!
+//! A chart leaves out what is ours to keep up, so that none of its releases is ever in conflict with us: an entry without
+//! rules, of which nobody is asked anything, gets them here, and asks in vain (`Ignore`) until it has been seen to work.
 //!
 //! Every replica does this. Two with different bundles (in a rotation of the root) do not take turns in overwriting each
 //! other: a bundle that holds all of our certificates is left alone, so that the widest one stays.
@@ -14,13 +17,15 @@ use kube::{
     api::{DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchParams},
     core::{ApiResource, GroupVersionKind, ObjectMeta, TypeMeta},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The groups whose objects we may hold up. With `Fail` on any other one, an istiod that is down could keep its own Pods
 /// from being made.
 const GROUPS: [&str; 4] = ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"];
+/// The owner of the fields that we keep up.
+const MANAGER: &str = "istiod-webhook";
 /// The label by which a configuration is ours.
 const REVISION: &str = "istio.io/rev";
 /// The pauses after failures, and until it is looked at again although nothing has happened.
@@ -144,16 +149,12 @@ impl Upkeep {
 
     async fn keep(&self, configuration: ValidatingWebhookConfiguration) -> Result<Round, kube::Error> {
         let Some(name) = configuration.metadata.name else { return Ok(Round::Done) };
-        let webhooks = configuration.webhooks.unwrap_or_default();
+        let mut webhooks = configuration.webhooks.unwrap_or_default();
         let bundle = self.ca_bundle.borrow().clone();
-        let stale: Vec<Value> = webhooks
-            .iter()
-            .filter(|webhook| !holds(webhook.client_config.ca_bundle.as_ref(), &bundle))
-            .map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": STANDARD.encode(bundle.as_bytes()) } }))
-            .collect();
+        let stale: Vec<Value> = webhooks.iter().filter_map(|webhook| missing(webhook, &bundle)).collect();
         if !stale.is_empty() {
-            self.patch(&name, stale).await?;
-            tracing::info!(configuration = name, "the CA bundle of the webhook is up to date");
+            webhooks = self.patch(&name, stale).await?.webhooks.unwrap_or_default();
+            tracing::info!(configuration = name, "the CA bundle and the rules of the webhook are up to date");
         }
         let other = |webhook: &&ValidatingWebhook| webhook.failure_policy.as_deref() != Some(self.policy.as_str());
         let mut changes = Vec::new();
@@ -177,11 +178,12 @@ impl Upkeep {
         Ok(round)
     }
 
-    async fn patch(&self, name: &str, webhooks: Vec<Value>) -> Result<(), kube::Error> {
+    async fn patch(&self, name: &str, webhooks: Vec<Value>) -> Result<ValidatingWebhookConfiguration, kube::Error> {
         let patch = Patch::Strategic(json!({ "webhooks": webhooks }));
-        self.configurations().patch(name, &PatchParams::default(), &patch).await?;
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let patched = self.configurations().patch(name, &parameters, &patch).await?;
         self.metrics.updates.inc();
-        Ok(())
+        Ok(patched)
     }
 
     /// Creates, for trial, an object that we always refuse. Only if the refusal comes back, the API server has asked us.
@@ -204,6 +206,23 @@ impl Upkeep {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What an entry lacks before the API server can ask by it.
+fn missing(webhook: &ValidatingWebhook, bundle: &str) -> Option<Value> {
+    let mut fields = Map::new();
+    if !holds(webhook.client_config.ca_bundle.as_ref(), bundle) {
+        fields.insert("clientConfig".into(), json!({ "caBundle": STANDARD.encode(bundle.as_bytes()) }));
+    }
+    if webhook.rules.as_ref().is_none_or(Vec::is_empty) {
+        let rule = json!({ "operations": ["CREATE", "UPDATE"], "apiGroups": GROUPS, "apiVersions": ["*"], "resources": ["*"] });
+        fields.insert("rules".into(), json!([rule]));
+        fields.insert("failurePolicy".into(), json!(FailurePolicy::Ignore.as_str()));
+    }
+    (!fields.is_empty()).then(|| {
+        fields.insert("name".into(), json!(webhook.name));
+        Value::Object(fields)
+    })
 }
 
 /// Whether the webhook asks about Istio's objects only, so that it may hold them up.

@@ -13,7 +13,7 @@ mod ready;
 mod services;
 mod timestamp;
 
-use crate::{discovery::Front, identity::RotationHandle, pipeline::Published};
+use crate::{discovery::Front, ending::Ending, identity::RotationHandle, pipeline::Published};
 use ads::Connections;
 use axum::{
     Router,
@@ -38,6 +38,8 @@ pub struct Window {
     pub metrics: observability::Metrics,
     /// The rotation of the CA, if there is one.
     pub rotation: Option<RotationHandle>,
+    /// Whether the process ends.
+    pub ending: Ending,
 }
 
 impl Window {
@@ -47,11 +49,13 @@ impl Window {
     }
 }
 
-/// Serves all pages until the process ends.
+/// Serves all pages until the process closes, and the requests that are under way then.
 pub async fn serve(listener: TcpListener, window: Window) {
+    let closing = window.ending.clone().closing();
     let debug = debug::routes().merge(ca::routes()).layer(middleware::from_fn(own_host_only));
     let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug).with_state(window);
-    if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(closing).await {
         tracing::error!("the debug pages are not served any more: {error}");
     }
 }

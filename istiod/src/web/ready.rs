@@ -8,8 +8,11 @@ pub fn routes() -> Router<Window> {
     Router::new().route("/ready", get(ready)).route("/version", get(version))
 }
 
-/// 200 once every source has synced.
+/// 200 once every source has synced, until the process is asked to end.
 async fn ready(State(window): State<Window>) -> (StatusCode, &'static str) {
+    if window.ending.has_begun() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "going down\n");
+    }
     if window.published().synced { (StatusCode::OK, "") } else { (StatusCode::SERVICE_UNAVAILABLE, "waiting for the sources to sync\n") }
 }
 

@@ -6,7 +6,8 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -18,6 +19,7 @@ pub struct Istiod {
     http: String,
     pub grpc: String,
     pub secured: String,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Istiod {
@@ -28,7 +30,13 @@ impl Istiod {
 
     /// The same with further flags. It keeps its root in the folder `ca`, and takes tokens of [`Istiod::token`].
     pub fn start_with(objects: &str, flags: &[&str]) -> Self {
+        Self::start_prepared(objects, flags, |_| {})
+    }
+
+    /// The same, with further files in its folder: `mesh` is the mesh configuration, `cacerts` a folder with a plugged-in CA.
+    pub fn start_prepared(objects: &str, flags: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
         let below = |name: &str| folder.path().join(name);
         std::fs::create_dir(below("objects")).unwrap();
         std::fs::write(below("objects/objects.yaml"), objects).unwrap();
@@ -53,7 +61,7 @@ impl Istiod {
     fn run(folder: TempDir, flags: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_istiod"))
             .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--secureGRPCAddr=127.0.0.1:0", "--monitoringAddr="])
-            .args(["--httpsAddr=", "--log_as_json"])
+            .args(["--httpsAddr=127.0.0.1:0", "--log_as_json"])
             .arg(format!("--rootCaDir={}", folder.path().join("cacerts").display()))
             .args(flags)
             .stderr(Stdio::piped())
@@ -64,12 +72,25 @@ impl Istiod {
             let line = lines.find_map(|line| Some(line.split_once("listening on ")?.1.split('"').next()?.to_owned()));
             line.unwrap()
         };
-        let (http, grpc, secured) = (listening(), listening(), listening());
+        let (webhook, http, grpc, secured) = (listening(), listening(), listening(), listening());
         // Read to the end, or the process would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let istiod = Self { process, folder, http, grpc, secured };
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let written = log.clone();
+        std::thread::spawn(move || lines.for_each(|line| written.lock().unwrap().push(line)));
+        let istiod = Self { process, folder, http, grpc, secured, log };
         istiod.wait_for("/ready", |status, _| status == 200);
         istiod
+    }
+
+    /// The lines of its log since it listens that hold all of these texts.
+    pub fn log(&self, texts: &[&str]) -> Vec<String> {
+        let lines = self.log.lock().unwrap();
+        lines.iter().filter(|line| texts.iter().all(|text| line.contains(text))).cloned().collect()
+    }
+
+    /// The number of this process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where the pages are.
@@ -85,6 +106,16 @@ impl Istiod {
     /// A token, with the flags of `istiod token`.
     pub fn token(&self, flags: &[&str]) -> String {
         token(self.folder.path(), flags)
+    }
+
+    /// Asks it to end, as Kubernetes does.
+    pub fn terminate(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap().success());
+    }
+
+    /// How it has ended, once it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().unwrap()
     }
 
     /// The status and the body of a page.

@@ -1,6 +1,7 @@
 //! One write: server-side apply of the status of one object.
 
 use super::{
+    ObjectRevision, Offices,
     current::{Current, MANAGER, kind_of, resource},
     event,
 };
@@ -11,12 +12,17 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Where and how an object's status is written.
 #[derive(Clone)]
 pub(super) struct Target {
     /// The cluster.
     pub client: Client,
+    /// What we lead in.
+    pub offices: Offices,
+    /// Our revision.
+    pub revision: Arc<str>,
     /// Whether the stored definition of the kind lets each condition have an owner of its own. Istio's own definitions do
     /// not: there whoever applies one condition replaces all of them.
     pub conditions_are_a_map: bool,
@@ -28,7 +34,7 @@ pub(super) enum Outcome {
     Written(Current),
     /// The object is gone.
     Gone,
-    /// Another controller owns these fields; it is left alone.
+    /// Another controller owns these fields, or another revision writes them; it is left alone.
     Owned,
     /// Something that may pass.
     Failed(kube::Error),
@@ -38,7 +44,8 @@ pub(super) enum Outcome {
 pub(super) async fn apply(target: Target, object: ObjectRef, before: Current, after: Current) -> Outcome {
     let Some(kind) = kind_of(&object) else { return Outcome::Gone };
     match write(&target, kind, &object, after.clone()).await {
-        Ok(Written { stored, after }) => {
+        Ok(None) => Outcome::Owned,
+        Ok(Some(Written { stored, after })) => {
             event::refusals(&target.client, kind, &stored, &before, &after).await;
             Outcome::Written(after)
         }
@@ -56,11 +63,15 @@ struct Written {
     after: Current,
 }
 
-async fn write(target: &Target, kind: Kind, object: &ObjectRef, mut after: Current) -> Result<Written, kube::Error> {
+/// `None` if the object turns out to be another revision's.
+async fn write(target: &Target, kind: Kind, object: &ObjectRef, mut after: Current) -> Result<Option<Written>, kube::Error> {
     let api: Api<DynamicObject> = Api::namespaced_with(target.client.clone(), object.namespace.as_str(), &resource(kind));
     let mut others = Vec::new();
     if after.says.generation.is_none() || !target.conditions_are_a_map {
         let stored = api.get(&object.name).await?;
+        if after.says.revision == ObjectRevision::Unknown && !target.offices.writes(&stored, &target.revision) {
+            return Ok(None);
+        }
         after.says.generation = after.says.generation.or(stored.metadata.generation);
         if !target.conditions_are_a_map {
             others = conditions_of_others(&stored, &after);
@@ -77,7 +88,7 @@ async fn write(target: &Target, kind: Kind, object: &ObjectRef, mut after: Curre
         }
         answer => answer?,
     };
-    Ok(Written { stored, after })
+    Ok(Some(Written { stored, after }))
 }
 
 /// The conditions that are not ours.

@@ -1,17 +1,23 @@
 //! What is said of Istio's objects, written to their `status`.
 //!
 //! In: the wanted status of every object, as a whole, whenever something of it has changed. Out: server-side apply of
-//! conditions, messages, `observedGeneration` and allocated addresses, by the leader only, and Events for refusals.
+//! conditions, messages, `observedGeneration` and allocated addresses, by the leader only, and Events for refusals. Of
+//! objects that every revision reads, only one revision writes the status. Likewise the addresses of Ingresses.
 //! Never: a write that changes nothing, a write over what another controller owns, or a second one to the same object
-//! within a second. Read first: `writer.rs`, then `apply.rs`.
+//! within a second. Read first: `writer.rs`, then `apply.rs`; for
+//! Ingresses, `ingress.rs`.
 
 mod apply;
 mod current;
 mod event;
+mod ingress;
 mod metrics;
+mod offices;
 mod writer;
 
+pub use ingress::{DesiredIngresses, LoadBalancerAddress, run as run_ingresses};
 pub use metrics::StatusMetrics;
+pub use offices::Offices;
 pub use writer::run;
 
 use base::ObjectRef;
@@ -23,6 +29,8 @@ pub type DesiredStatuses = BTreeMap<ObjectRef, Arc<DesiredStatus>>;
 /// The wanted status of one object.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DesiredStatus {
+    /// Whose object it is.
+    pub revision: ObjectRevision,
     /// The generation that it is about; none for an object that was refused, of which only the API server knows it.
     pub generation: Option<i64>,
     /// At most one of each type.
@@ -31,6 +39,18 @@ pub struct DesiredStatus {
     pub messages: Vec<DesiredMessage>,
     /// For a ServiceEntry, the addresses of its hosts.
     pub addresses: Vec<DesiredAddress>,
+}
+
+/// Whether an object is for one revision only (label `istio.io/rev`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ObjectRevision {
+    /// Every revision reads it; one of all leaders writes its status.
+    #[default]
+    All,
+    /// Only our revision reads it; its leader writes the status.
+    Ours,
+    /// Only the API server knows: the object was refused before its label was read.
+    Unknown,
 }
 
 /// A condition.

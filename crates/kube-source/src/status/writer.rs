@@ -1,7 +1,7 @@
 //! When which object is written: changed ones only, by the leader only, each at most once a second.
 
 use super::{
-    DesiredStatus, DesiredStatuses, StatusMetrics,
+    DesiredStatus, DesiredStatuses, Offices, StatusMetrics,
     apply::{self, Outcome, Target},
     current::{self, Current},
 };
@@ -25,24 +25,28 @@ const AT_ONCE: usize = 8;
 /// Between the starts of two writes: 500 a second at most.
 const SPACING: Duration = Duration::from_millis(2);
 
-/// Writes what is wanted whenever `leads`, until nobody says any more what is wanted. `None` means that it is not known yet.
+/// Writes what is wanted of what is ours by `offices`, until nobody says any more what is wanted; `None` means that it is not
+/// known yet. `revision` is our own.
 pub async fn run(
     client: Client,
+    revision: Arc<str>,
     mut desired: watch::Receiver<Option<Arc<DesiredStatuses>>>,
-    mut leads: watch::Receiver<bool>,
+    mut offices: watch::Receiver<Offices>,
     metrics: StatusMetrics,
 ) {
     loop {
-        while !*leads.borrow_and_update() {
+        let held = *offices.borrow_and_update();
+        if !held.any() {
             tokio::select! {
-                changed = leads.changed() => if changed.is_err() { return },
+                changed = offices.changed() => if changed.is_err() { return },
                 changed = desired.changed() => if changed.is_err() { return },
             }
+            continue;
         }
-        let mut writer = Writer::new(client.clone(), metrics.clone());
+        let mut writer = Writer::new(client.clone(), held, revision.clone(), metrics.clone());
         tokio::select! {
             // Dropping the writer ends writes under way: nothing of ours is sent once another one may lead.
-            _ = leads.wait_for(|leads| !leads) => {}
+            changed = offices.changed() => if changed.is_err() { return },
             () = writer.write(&mut desired) => return,
         }
     }
@@ -51,6 +55,8 @@ pub async fn run(
 /// The state of one time in office.
 struct Writer {
     client: Client,
+    offices: Offices,
+    revision: Arc<str>,
     metrics: StatusMetrics,
     /// What is known to be stored.
     stored: BTreeMap<ObjectRef, Current>,
@@ -69,9 +75,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(client: Client, metrics: StatusMetrics) -> Self {
+    fn new(client: Client, offices: Offices, revision: Arc<str>, metrics: StatusMetrics) -> Self {
         Self {
             client,
+            offices,
+            revision,
             metrics,
             stored: BTreeMap::new(),
             atomic: BTreeSet::new(),
@@ -86,7 +94,8 @@ impl Writer {
 
     /// Returns when nobody says any more what is wanted.
     async fn write(&mut self, desired: &mut watch::Receiver<Option<Arc<DesiredStatuses>>>) {
-        let Ok(mut wanted) = desired.wait_for(Option::is_some).await.map(|wanted| wanted.clone().unwrap_or_default()) else { return };
+        let Ok(first) = desired.wait_for(Option::is_some).await.map(|wanted| wanted.clone().unwrap_or_default()) else { return };
+        let mut wanted = self.ours(first);
         self.look_around(&wanted).await;
         self.compare(&wanted);
         loop {
@@ -97,7 +106,7 @@ impl Writer {
                         return;
                     }
                     if let Some(changed) = desired.borrow_and_update().clone() {
-                        wanted = changed;
+                        wanted = self.ours(changed);
                         self.compare(&wanted);
                     }
                 }
@@ -112,6 +121,16 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// What of it may be ours to write.
+    fn ours(&self, wanted: Arc<DesiredStatuses>) -> Arc<DesiredStatuses> {
+        let is_ours = |status: &Arc<DesiredStatus>| self.offices.may_write(status);
+        if wanted.values().all(is_ours) {
+            return wanted;
+        }
+        let ours = wanted.iter().filter(|(_, status)| is_ours(status));
+        Arc::new(ours.map(|(object, status)| (object.clone(), status.clone())).collect())
     }
 
     /// Reads what is stored, with pauses until that succeeds.
@@ -178,7 +197,8 @@ impl Writer {
         let before = self.stored.get(&object).cloned().unwrap_or_default();
         let after = before.after(status);
         let atomic = current::kind_of(&object).is_some_and(|kind| self.atomic.contains(&kind));
-        let target = Target { client: self.client.clone(), conditions_are_a_map: !atomic };
+        let (offices, revision) = (self.offices, self.revision.clone());
+        let target = Target { client: self.client.clone(), offices, revision, conditions_are_a_map: !atomic };
         self.under_way.insert(object.clone());
         self.writes.spawn(async move {
             let outcome = apply::apply(target, object.clone(), before, after).await;
