@@ -5,7 +5,7 @@ use istio_api::{
     Metadata, Object,
     kubernetes::pod::{Container, Pod},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// The proxy's container.
 pub(crate) const PROXY: &str = "istio-proxy";
@@ -24,8 +24,7 @@ pub(crate) fn in_mesh(mesh: &Mesh<'_>, metadata: &Metadata, containers: &[&[Cont
     if proxy.is_some_and(|container| !container.image.is_empty()) {
         return true;
     }
-    let of = |map: &BTreeMap<String, String>| map.get(INJECT).map(|value| value == "true");
-    let own = of(&metadata.labels.0).or_else(|| of(&metadata.annotations));
+    let own = metadata.labels.get(INJECT).or_else(|| metadata.annotations.get(INJECT).map(String::as_str)).map(|value| value == "true");
     let namespace =
         || mesh.namespace_labels(metadata.namespace.as_str()).is_some_and(|labels| labels.get("istio-injection") == Some("enabled"));
     own.unwrap_or_else(namespace)

@@ -43,6 +43,10 @@ pub struct Features {
     pub multiple_custom_providers: bool,
     /// `ISTIOD_ENABLE_VHDS`, ours: proxies that can get virtual hosts one by one, so that a change of one host sends one.
     pub virtual_host_discovery: bool,
+    /// `ISTIO_DUAL_STACK`: a pod with addresses of both families is one endpoint.
+    pub dual_stack: bool,
+    /// `PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`: gateways have clusters only of services that their rules name.
+    pub filter_gateway_clusters: bool,
     /// `ENABLE_100_CONTINUE_HEADERS`: `100 Continue` is the upstream's to say.
     pub proxy_100_continue: bool,
 }
@@ -83,6 +87,8 @@ impl Features {
             skip_trust_domain: flag("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", false),
             multiple_custom_providers: flag("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", false),
             virtual_host_discovery: flag("ISTIOD_ENABLE_VHDS", false),
+            dual_stack: flag("ISTIO_DUAL_STACK", false),
+            filter_gateway_clusters: flag("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", false),
             proxy_100_continue: flag("ENABLE_100_CONTINUE_HEADERS", true),
         }
     }

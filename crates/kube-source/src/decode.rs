@@ -77,8 +77,11 @@ pub fn decode(kind: Kind, text: &[u8]) -> Option<Decoded> {
     complete(kind, &mut value);
     let decoded = config::decode::decode_json(value);
     let mut diagnostics: Vec<Diagnostic> = decoded.diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect();
-    let mut object = decoded.objects.into_iter().find_map(|item| item.object);
-    let findings = object.iter().flat_map(validation::validate).collect::<Vec<_>>();
+    let item = decoded.objects.into_iter().find(|item| item.object.is_some());
+    // With the rules of the definitions, which the cluster's own need not have had when the object was stored.
+    let findings: Vec<Diagnostic> =
+        item.iter().flat_map(|item| item.object.iter().flat_map(|object| validation::validate_document(object, &item.body))).collect();
+    let mut object = item.and_then(|item| item.object);
     if findings.iter().any(|finding| finding.level == Level::Error) {
         object = None;
     }
@@ -160,11 +163,14 @@ impl SharedLabels {
     }
 
     fn shared(&mut self, labels: Labels) -> Labels {
+        if labels.is_empty() {
+            return labels;
+        }
         if let Some(known) = self.known.get(&labels) {
             return known.clone();
         }
         if self.known.len() > 2 * self.swept + 64 {
-            self.known.retain(|labels| Arc::strong_count(&labels.0) > 1);
+            self.known.retain(Labels::is_shared);
             self.swept = self.known.len();
         }
         self.known.insert(labels.clone());

@@ -148,7 +148,7 @@ impl<'a> Ports<'a> {
         }
         let translated = |target: &&ServiceTarget| {
             let service = snapshot.services.get(&mut Cx::default(), &target.service);
-            !service.is_some_and(|service| service.labels.contains_key(NO_PORT_TRANSLATION))
+            !service.is_some_and(|service| service.labels.get(NO_PORT_TRANSLATION).is_some())
         };
         labels.contain(&object.spec.selector).then(|| Self { targets: targets.iter().filter(translated).collect(), literal: true })
     }

@@ -1,7 +1,7 @@
 //! One address that serves one port of a service.
 
 use base::{Address, ClusterId, Labels, Locality, Namespace, NetworkId, PortNumber};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// Whether an endpoint takes requests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,6 +36,23 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Its further addresses, for clients that have both families; `address` is not among them.
+    pub fn additional_addresses(&self) -> &[IpAddr] {
+        match (&self.address, self.workload.addresses.split_first()) {
+            (Address::Ip(address), Some((first, others))) if address == first => others,
+            _ => &[],
+        }
+    }
+
+    /// Every address at which it is reached.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let own = match self.address {
+            Address::Ip(address) => Some(address),
+            _ => None,
+        };
+        own.into_iter().chain(self.additional_addresses().iter().copied())
+    }
+
     /// Whether it serves the service port of this name and number.
     pub fn serves(&self, name: &str, number: PortNumber) -> bool {
         *self.service_port == *name && (self.service_port_number == 0 || self.service_port_number == number)
@@ -63,6 +80,8 @@ pub struct EndpointWorkload {
     pub node: Arc<str>,
     /// Whether its proxy takes mutual TLS (`security.istio.io/tlsMode: istio`).
     pub mutual_tls: bool,
+    /// All addresses of a pod with several, its first one first, where they are one endpoint (`ISTIO_DUAL_STACK`); else none.
+    pub addresses: Box<[IpAddr]>,
     /// The pod's host name, for DNS names of single pods of a headless service.
     pub hostname: Arc<str>,
 }

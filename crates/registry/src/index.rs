@@ -4,11 +4,12 @@ use crate::ServiceKey;
 use config::Key;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A relation that is kept from its left side and asked from its right side.
+/// A relation that is kept from its left side and asked from its right side. Nearly everything is related to one or two
+/// things, so these are kept in lists; a set would take room for eleven.
 #[derive(Clone, Debug)]
 pub struct Relation<L, R> {
-    forward: BTreeMap<L, BTreeSet<R>>,
-    backward: BTreeMap<R, BTreeSet<L>>,
+    forward: BTreeMap<L, Box<[R]>>,
+    backward: BTreeMap<R, Box<[L]>>,
 }
 
 impl<L, R> Default for Relation<L, R> {
@@ -20,17 +21,24 @@ impl<L, R> Default for Relation<L, R> {
 impl<L: Ord + Clone, R: Ord + Clone> Relation<L, R> {
     /// Replaces everything that `left` is related to.
     pub fn replace(&mut self, left: &L, rights: BTreeSet<R>) {
-        let old = if rights.is_empty() { self.forward.remove(left) } else { self.forward.insert(left.clone(), rights.clone()) };
-        for right in old.into_iter().flatten().filter(|right| !rights.contains(right)) {
-            if let Some(lefts) = self.backward.get_mut(&right) {
-                lefts.remove(left);
-                if lefts.is_empty() {
-                    self.backward.remove(&right);
-                }
+        let old = self.forward.remove(left).unwrap_or_default();
+        for right in old.iter().filter(|right| !rights.contains(right)) {
+            let Some(lefts) = self.backward.get_mut(right) else { continue };
+            *lefts = std::mem::take(lefts).into_iter().filter(|known| known != left).collect();
+            if lefts.is_empty() {
+                self.backward.remove(right);
             }
         }
-        for right in rights {
-            self.backward.entry(right).or_default().insert(left.clone());
+        for right in &rights {
+            let lefts = self.backward.entry(right.clone()).or_default();
+            if let Err(place) = lefts.binary_search(left) {
+                let mut more = std::mem::take(lefts).into_vec();
+                more.insert(place, left.clone());
+                *lefts = more.into();
+            }
+        }
+        if !rights.is_empty() {
+            self.forward.insert(left.clone(), rights.into_iter().collect());
         }
     }
 

@@ -6,7 +6,7 @@ use config::{Key, Store};
 use incremental::Cx;
 use istio_api::kubernetes::{endpoint_slice, service as api};
 use istio_api::{IntOrString, Metadata, Object};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// The label that ties a slice to its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -21,13 +21,12 @@ pub fn hostname(name: &str, namespace: &str, domain: &DomainSuffix) -> Hostname 
 pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Object<api::Service>>)]) -> Option<Service> {
     let (_, first) = objects.first()?;
     let (metadata, spec) = (&first.metadata, &first.spec);
-    let mut addresses = BTreeMap::new();
-    for (key, object) in objects {
-        let own: Vec<Cidr> = virtual_addresses(&object.spec).collect();
-        if !own.is_empty() {
-            addresses.insert(key.cluster.clone(), own);
-        }
-    }
+    // In the order of the clusters, which is that of the keys.
+    let addresses = objects.iter().filter_map(|(key, object)| {
+        let own: Box<[Cidr]> = virtual_addresses(&object.spec).collect();
+        (!own.is_empty()).then(|| (key.cluster.clone(), own))
+    });
+    let addresses = addresses.collect();
     let headless = spec.service_type != "ExternalName" && is_headless(spec);
     let export_to = metadata.annotations.get("networking.istio.io/exportTo").map(String::as_str).unwrap_or_default();
     Some(Service {
@@ -47,8 +46,8 @@ pub fn service(store: &Store, domain: &DomainSuffix, objects: &[(&Key, &Arc<Obje
         headless,
         visibility: Visibility::resolve(export_to.split(','), &metadata.namespace, &store.mesh.default_service_export_to),
         created: metadata.creation_timestamp.map(|time| time.0),
-        labels: (*metadata.labels.0).clone(),
-        selector: spec.selector.clone(),
+        labels: metadata.labels.clone(),
+        selector: Labels::from(&spec.selector),
         publish_not_ready: spec.publish_not_ready_addresses,
         node_local: spec.internal_traffic_policy == "Local",
         traffic_distribution: traffic_distribution(first),
@@ -107,18 +106,26 @@ pub fn endpoints(store: &Store, service: &Service, cluster: &ClusterId, slice: &
     if slice.spec.address_type == "FQDN" {
         return Vec::new();
     }
+    // Shared by all endpoints of the slice.
+    let ports = slice.spec.ports.iter().filter_map(|port| {
+        let number = PortNumber::try_from(port.port?).ok()?;
+        Some((number, Arc::from(port.name.as_deref().unwrap_or_default())))
+    });
+    let ports: Vec<(PortNumber, Arc<str>)> = ports.collect();
     let mut out = Vec::new();
     for endpoint in &slice.spec.endpoints {
         let Some(health) = health(service, &endpoint.conditions) else { continue };
         let workload = Arc::new(workload_of(store, cluster, slice, endpoint));
         // A name here would make Envoy refuse the endpoints of the service.
-        let Some(address) = endpoint.addresses.first().and_then(|text| text.parse().ok()).map(Address::Ip) else { continue };
-        for port in &slice.spec.ports {
-            let Some(number) = port.port.and_then(|port| PortNumber::try_from(port).ok()) else { continue };
+        let Some(address) = endpoint.addresses.first().and_then(|text| text.parse().ok()) else { continue };
+        // The slices of both families tell of the same pod, which is one endpoint at its first address.
+        let first = workload.addresses.first().filter(|_| workload.addresses.contains(&address));
+        let address = Address::Ip(first.copied().unwrap_or(address));
+        for (number, name) in &ports {
             out.push(Endpoint {
                 address: address.clone(),
-                port: number,
-                service_port: Arc::from(port.name.as_deref().unwrap_or_default()),
+                port: *number,
+                service_port: name.clone(),
                 service_port_number: 0,
                 health,
                 weight: 0,

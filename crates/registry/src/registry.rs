@@ -7,7 +7,7 @@ use crate::{
     network::{NetworkGateways, Networks},
     service_entry,
 };
-use base::{Address, ClusterId, DomainSuffix, Namespace, Selector};
+use base::{Address, ClusterId, DomainSuffix, Namespace};
 use config::{Key, Store, StoreChanges};
 use incremental::{Changed, Cx, Table};
 use istio_api::Object;
@@ -190,10 +190,9 @@ impl Registry {
         for other in candidates {
             let mergeable =
                 other.resolution == service.resolution && other.visibility == service.visibility && other.labels == service.labels;
-            for port in other.ports.into_iter().filter(|_| mergeable) {
-                if service.port(port.number).is_none() {
-                    service.ports.push(port);
-                }
+            if mergeable {
+                let further: Vec<_> = other.ports.into_iter().filter(|port| service.port(port.number).is_none()).collect();
+                service.ports = service.ports.into_iter().chain(further).collect();
             }
         }
         Some(service)
@@ -232,16 +231,16 @@ impl Registry {
             out.extend(service_entry::endpoints(store, &key.cluster, entry, &service.key.hostname));
         }
         self.index.pods.replace(&service.key, pods);
+        out.shrink_to_fit();
         out
     }
 }
 
 /// The WorkloadEntries that a Kubernetes Service selects.
 fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
-    let Selector::Matching(_) = Selector::new(service.selector.clone()) else {
+    if service.selector.is_empty() {
         return Vec::new();
-    };
-    let selector = Selector::new(service.selector.clone());
+    }
     let start = Key { namespace: service.key.namespace.clone(), name: Arc::default(), cluster: ClusterId::default() };
     let rows = store.workload_entries.range(&mut Cx::default(), start..);
     let mut out = Vec::new();
@@ -249,7 +248,7 @@ fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
         let workload = Arc::new(crate::workload::of_entry(store, &key.cluster, &entry.metadata, &entry.spec));
         let address = Address::parse(&entry.spec.address);
         // Without an address it can be reached through the gateway of its network.
-        if !selector.selects(&workload.labels) || !(matches!(address, Address::Ip(_)) || address.is_empty()) {
+        if !workload.labels.contain_all(&service.selector) || !(matches!(address, Address::Ip(_)) || address.is_empty()) {
             continue;
         }
         for port in &service.ports {
@@ -276,13 +275,15 @@ fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
 fn targets_of(endpoints: Option<&Vec<Endpoint>>, key: &ServiceKey, service: Option<&Service>) -> BTreeMap<IpAddr, Vec<ServiceTarget>> {
     let mut targets: BTreeMap<IpAddr, Vec<ServiceTarget>> = BTreeMap::new();
     for endpoint in endpoints.into_iter().flatten() {
-        let Address::Ip(address) = endpoint.address else { continue };
         let ports = service.into_iter().flat_map(|service| &service.ports).filter(|port| endpoint.serves(&port.name, port.number));
-        let list = targets.entry(address).or_default();
-        for port in ports {
-            let target = ServiceTarget { service: key.clone(), port: port.number, target: endpoint.port };
-            if !list.contains(&target) {
-                list.push(target);
+        let served: Vec<_> =
+            ports.map(|port| ServiceTarget { service: key.clone(), port: port.number, target: endpoint.port }).collect();
+        for address in endpoint.addresses() {
+            let list = targets.entry(address).or_default();
+            for target in &served {
+                if !list.contains(target) {
+                    list.push(target.clone());
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a service is to the mesh, wherever it was declared.
 
-use base::{Cidr, ClusterId, Hostname, Namespace, ObjectRef, PortNumber, Protocol, Visibility};
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use base::{Cidr, ClusterId, Hostname, Labels, Namespace, ObjectRef, PortNumber, Protocol, Visibility};
+use std::{net::IpAddr, sync::Arc};
 
 /// The identity of a service: the same host name may be declared in several namespaces.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -72,11 +72,11 @@ pub struct Service {
     /// `metadata.name` of a Kubernetes Service; the host name for others.
     pub name: Arc<str>,
     /// In the order of declaration.
-    pub ports: Vec<ServicePort>,
+    pub ports: Box<[ServicePort]>,
     /// How its endpoints are found.
     pub resolution: Resolution,
-    /// The virtual addresses within each cluster; ServiceEntry addresses are the same in all (key: empty).
-    pub addresses: BTreeMap<ClusterId, Vec<Cidr>>,
+    /// The virtual addresses within each cluster, in the order of these; ServiceEntry addresses are the same in all (empty).
+    pub addresses: Box<[(ClusterId, Box<[Cidr]>)]>,
     /// Addresses that clients without one of the above may use, derived from the name.
     pub auto_addresses: Vec<IpAddr>,
     /// Outside of the mesh: no mutual TLS, other defaults.
@@ -88,9 +88,9 @@ pub struct Service {
     /// Seconds since the epoch; the older wins conflicts.
     pub created: Option<i64>,
     /// Labels of the object.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Which pods (or workload entries) serve it.
-    pub selector: BTreeMap<String, String>,
+    pub selector: Labels,
     /// Endpoints count before they are ready.
     pub publish_not_ready: bool,
     /// `internalTrafficPolicy: Local`.
@@ -112,10 +112,8 @@ impl Service {
     /// The virtual addresses for a client in `cluster`: those of its own cluster, else of any other (Istio's
     /// `GetAddressForProxy`), without the addresses derived from the name.
     pub fn addresses_in(&self, cluster: &ClusterId) -> &[Cidr] {
-        match self.addresses.get(cluster).or_else(|| self.addresses.values().next()) {
-            Some(addresses) => addresses,
-            None => &[],
-        }
+        let own = self.addresses.iter().find(|(known, _)| known == cluster);
+        own.or_else(|| self.addresses.first()).map(|(_, addresses)| &**addresses).unwrap_or_default()
     }
 
     /// How clients keep to one endpoint, if they do (Istio's labels `istio.io/persistent-session`, a cookie with its path

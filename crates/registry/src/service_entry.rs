@@ -4,7 +4,7 @@ use crate::{
     Endpoint, EndpointWorkload, Health, Provider, Resolution, Service, ServiceKey, ServicePort, TargetPort, address, entry_visibility,
     workload,
 };
-use base::{Address, Cidr, ClusterId, Hostname, PortNumber, Protocol, Selector, Visibility};
+use base::{Address, Cidr, ClusterId, Hostname, Labels, PortNumber, Protocol, Selector, Visibility};
 use config::{Key, Store};
 use incremental::Cx;
 use istio_api::networking::service_entry::{self as api, ServiceEntry};
@@ -19,7 +19,7 @@ pub fn services(store: &Store, object: &Object<ServiceEntry>) -> Vec<Service> {
 fn service(store: &Store, object: &Object<ServiceEntry>, host: &str) -> Service {
     let (metadata, spec) = (&object.metadata, &object.spec);
     let hostname = Hostname::new(host);
-    let own: Vec<Cidr> = spec.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+    let own: Box<[Cidr]> = spec.addresses.iter().filter_map(|text| text.parse().ok()).collect();
     let auto_addresses = if own.is_empty() { allocated(object, &hostname) } else { Vec::new() };
     let export_to = spec.export_to.iter().map(String::as_str);
     Service {
@@ -35,7 +35,7 @@ fn service(store: &Store, object: &Object<ServiceEntry>, host: &str) -> Service 
             api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
             api::Resolution::DynamicDns => Resolution::DynamicDns,
         },
-        addresses: if own.is_empty() { BTreeMap::new() } else { BTreeMap::from([(ClusterId::default(), own)]) },
+        addresses: if own.is_empty() { Box::default() } else { Box::from([(ClusterId::default(), own)]) },
         auto_addresses,
         mesh_external: spec.location == api::Location::MeshExternal,
         headless: false,
@@ -45,8 +45,8 @@ fn service(store: &Store, object: &Object<ServiceEntry>, host: &str) -> Service 
             Visibility::resolve(export_to, &metadata.namespace, &store.mesh.default_service_export_to),
         ),
         created: metadata.creation_timestamp.map(|time| time.0),
-        labels: (*metadata.labels.0).clone(),
-        selector: spec.workload_selector.as_ref().map(|selector| selector.labels.clone()).unwrap_or_default(),
+        labels: metadata.labels.clone(),
+        selector: spec.workload_selector.as_ref().map(|selector| Labels::from(&selector.labels)).unwrap_or_default(),
         publish_not_ready: false,
         node_local: false,
         traffic_distribution: metadata

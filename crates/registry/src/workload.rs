@@ -4,10 +4,10 @@ use crate::{EndpointWorkload, network::network};
 use base::{ClusterId, Labels, Locality, NetworkId};
 use config::{Key, Store};
 use incremental::Cx;
-use istio_api::kubernetes::pod::Pod;
+use istio_api::kubernetes::pod::{Pod, PodStatus};
 use istio_api::networking::workload_entry::WorkloadEntry;
 use istio_api::{Metadata, Object};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The label by which the injector says that the workload's proxy takes mutual TLS.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
@@ -24,17 +24,24 @@ pub fn of_pod(store: &Store, cluster: &ClusterId, pod: &Object<Pod>) -> Endpoint
         name: owner(&pod.metadata),
         service_account: Arc::from(service_account),
         node: Arc::from(pod.spec.node_name.as_str()),
+        addresses: if store.features.dual_stack { addresses(&pod.status) } else { Box::default() },
         mutual_tls: labels.get(TLS_MODE) == Some("istio"),
         hostname: if pod.spec.subdomain.is_empty() { Arc::default() } else { Arc::from(pod.spec.hostname.as_str()) },
         labels,
     }
 }
 
+/// All addresses of a pod that has several.
+fn addresses(status: &PodStatus) -> Box<[IpAddr]> {
+    let all: Vec<IpAddr> = status.pod_ips.iter().filter_map(|address| address.ip.parse().ok()).collect();
+    if all.len() > 1 { all.into() } else { Box::default() }
+}
+
 /// The workload of a WorkloadEntry, or of an endpoint written into a ServiceEntry. Labels of the object win over those
 /// of its `spec`.
 pub fn of_entry(store: &Store, cluster: &ClusterId, metadata: &Metadata, entry: &WorkloadEntry) -> EndpointWorkload {
     let mut labels: BTreeMap<String, String> = entry.labels.clone();
-    labels.extend(metadata.labels.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+    labels.extend(metadata.labels.to_map());
     let labels = Labels::from(labels);
     let locality = match labels.get("istio-locality") {
         Some(text) if entry.locality.is_empty() => Locality::parse(text),
@@ -53,6 +60,7 @@ pub fn of_entry(store: &Store, cluster: &ClusterId, metadata: &Metadata, entry: 
         name: metadata.name.clone(),
         service_account: Arc::from(entry.service_account.as_str()),
         node: Arc::default(),
+        addresses: Box::default(),
         mutual_tls: match labels.get(TLS_MODE) {
             Some(mode) => mode == "istio",
             None => !entry.service_account.is_empty(),

@@ -38,7 +38,7 @@ pub fn endpoint_shards(window: &Window, _: &Parameters) -> Answer {
 fn service(service: &Service) -> Value {
     let addresses: BTreeMap<&str, Vec<String>> =
         service.addresses.iter().map(|(cluster, all)| (cluster.as_str(), all.iter().map(address).collect())).collect();
-    let first = service.addresses.values().flatten().next().map_or_else(|| "0.0.0.0".to_string(), address);
+    let first = service.addresses.iter().flat_map(|(_, own)| own).next().map_or_else(|| "0.0.0.0".to_string(), address);
     let ports: Vec<_> =
         service.ports.iter().map(|port| json!({"name": *port.name, "port": port.number, "protocol": port.protocol.as_str()})).collect();
     let mut fields = json!({

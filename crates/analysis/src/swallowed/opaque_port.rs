@@ -1,7 +1,7 @@
 //! Rules for HTTP where only opaque bytes are seen, and the other way round.
 
 use crate::{Mesh, code, mesh::rows, report::Report};
-use base::{Labels, Protocol};
+use base::Protocol;
 use istio_api::{
     Object,
     security::authorization_policy::{AuthorizationPolicy, Rule},
@@ -61,8 +61,7 @@ fn authorization(snapshot: &Snapshot, policy: &Object<AuthorizationPolicy>, repo
     let wanted = policy.spec.selector.as_ref().map(|selector| &selector.match_labels);
     let about = |service: &&Arc<Service>| {
         let near = root || service.key.namespace == policy.metadata.namespace;
-        let labels = Labels::from(service.selector.clone());
-        near && wanted.is_some_and(|wanted| !service.selector.is_empty() && labels.contain(wanted))
+        near && wanted.is_some_and(|wanted| !service.selector.is_empty() && service.selector.contain(wanted))
     };
     let opaque = |service: &&Arc<Service>| !service.ports.is_empty() && !has_http(service);
     let Some(service) = snapshot.services_by_age.iter().filter(about).find(opaque) else { return };

@@ -46,7 +46,7 @@ pub(crate) fn binds(service: &Service, port: &ServicePort) -> Vec<Option<Cidr>> 
         return vec![None];
     }
     let own: Vec<_> =
-        service.addresses.values().flatten().filter(|range| !range.0.addr().is_unspecified()).map(|range| Some(*range)).collect();
+        service.addresses.iter().flat_map(|(_, own)| own).filter(|range| !range.0.addr().is_unspecified()).map(|range| Some(*range)).collect();
     let headless = service.headless && service.provider == Provider::Kubernetes;
     // Automatic addresses are for proxies that answer DNS themselves; all others have none.
     if own.is_empty() && !headless { vec![None] } else { own }

@@ -6,7 +6,8 @@ use std::{
 };
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(15);
+/// Also the time by which a control plane may be late when its API server is back.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Doubles with every failure, up to a limit, and is never the same for two watches.
 #[derive(Default)]

@@ -18,7 +18,7 @@ pub fn of_virtual_service(view: &View<'_>, vs: &VirtualService, listener_port: P
             continue;
         }
         let Some(service) = concrete(view, &Hostname::new(&destination.host)) else { continue };
-        let only_port = match service.ports.as_slice() {
+        let only_port = match &*service.ports {
             [port] => Some(port.number),
             _ => None,
         };
