@@ -8,7 +8,7 @@ use crate::{
     permits::PermitState,
     replica::Plan,
     subscription::{NameBudget, TooManyNames},
-    type_state::{InFlight, Sent, TypeState, Types},
+    type_state::{InFlight, Sent, Types},
     virtual_hosts::{Delivery, VirtualHosts},
 };
 use base::ObjectRef;
@@ -222,10 +222,13 @@ impl Connection {
 
     /// Whether the client has accepted everything that the newest view has for it.
     pub fn is_settled(&self) -> bool {
-        let quiet = |(kind, state): (ResourceType, &TypeState)| {
-            state.in_flight.is_empty() && !state.first_due && state.error.is_none() && !self.plan(kind, &self.view).due
-        };
-        self.changed_at.is_none() && self.types.iter().all(quiet)
+        self.changed_at.is_none() && ResourceType::ALL.into_iter().all(|kind| self.is_settled_for(kind))
+    }
+
+    /// The same for one type.
+    pub fn is_settled_for(&self, kind: ResourceType) -> bool {
+        let state = self.types.of(kind);
+        state.in_flight.is_empty() && !state.first_due && state.error.is_none() && !self.plan(kind, &self.view).due
     }
 
     fn acted(&mut self, now: Instant) -> Vec<Action> {

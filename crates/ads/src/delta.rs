@@ -13,6 +13,9 @@ use std::{
 use xds_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use xds_wire::{ResourceName, ResourceType, Version};
 
+/// By this type agents of virtual machines say how their application is; there is no answer to it.
+const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
+
 impl Connection {
     pub(crate) fn on_delta(
         &mut self,
@@ -145,6 +148,9 @@ impl Connection {
 
     /// Answers that nothing exists of a type that is not served.
     pub(crate) fn answer_nothing(&mut self, type_url: String, removed: Vec<ResourceName>, actions: &mut Vec<Action>) {
+        if type_url == HEALTH {
+            return;
+        }
         let revision = self.view.revision;
         let nonce = self.next_nonce(revision).to_string();
         let protocol = self.settings.protocol;

@@ -67,6 +67,8 @@ pub struct TypeStatus {
     pub acknowledged: Option<ResponseStatus>,
     /// Why the proxy has refused the last response that it answered.
     pub error: Option<Arc<str>>,
+    /// It has accepted everything of this type that it was sent, and nothing is due.
+    pub settled: bool,
 }
 
 /// One response of one stream.
@@ -139,13 +141,13 @@ impl Entry {
             connected_at: self.connected_at,
             protocol: connection.settings.protocol,
             settled: connection.is_settled(),
-            types: types.map(|(kind, state)| state.status(kind)).collect(),
+            types: types.map(|(kind, state)| state.status(kind, connection.is_settled_for(kind))).collect(),
         }
     }
 }
 
 impl TypeState {
-    fn status(&self, kind: ResourceType) -> TypeStatus {
+    fn status(&self, kind: ResourceType, settled: bool) -> TypeStatus {
         TypeStatus {
             kind,
             wildcard: self.interest.wildcard,
@@ -153,6 +155,7 @@ impl TypeState {
             sent: self.sent.as_ref().map(Sent::status),
             acknowledged: self.acknowledged.as_ref().map(Sent::status),
             error: self.error.clone(),
+            settled,
         }
     }
 }

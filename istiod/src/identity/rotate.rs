@@ -203,13 +203,13 @@ impl Driver {
             namespace: traits.namespace.as_str().to_owned(),
             service_account: traits.service_account.to_string(),
         });
-        let settled = taken_over && connection.settled;
-        let follows = connection.types.iter().any(|of| of.kind == ResourceType::ProxyConfig);
+        // A proxy that refuses other things has its roots nevertheless.
+        let follows = connection.types.iter().find(|of| of.kind == ResourceType::ProxyConfig).map(|of| taken_over && of.settled);
         Some(ConnectedProxy {
             node: connection.node.id.clone(),
-            told: follows && settled,
-            telling: follows && !settled,
-            settled,
+            told: follows == Some(true),
+            telling: follows == Some(false),
+            settled: taken_over && connection.settled,
             holder: self.holders.of(&connection.node.id, connection.peer.address.ip(), &identity),
         })
     }

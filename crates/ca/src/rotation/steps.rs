@@ -22,9 +22,9 @@ use std::{
 pub struct ConnectedProxy {
     /// The id of its node.
     pub node: String,
-    /// It is told the roots over xDS, and has accepted everything that it was sent.
+    /// It is told the roots over xDS, and has accepted the newest.
     pub told: bool,
-    /// It is told the roots over xDS, and has not accepted everything yet.
+    /// It is told the roots over xDS, and has not accepted the newest yet.
     pub telling: bool,
     /// It has accepted all configuration that it was sent, so it accepts the trust domains in there.
     pub settled: bool,
@@ -57,8 +57,8 @@ pub enum Order {
 pub struct RotationSettings {
     /// The name of this replica.
     pub replica: String,
-    /// A phase lasts at least this long, so that the other replicas notice it, and what proxies have accepted last has
-    /// reached all of their threads.
+    /// A phase lasts at least this long, so that the other replicas notice it, and so long nobody must have been waited for
+    /// when it ends: what a proxy was given last is on its way to all threads of its Envoy.
     pub least_phase: Duration,
     /// A replica that has not reported for so long is gone.
     pub replica_gone: Duration,
@@ -126,6 +126,8 @@ pub struct Rotation {
     applied: Option<Applied>,
     crl: Option<String>,
     hold_ups: Vec<HoldUp>,
+    /// Since when nobody is waited for, and in which phase: seconds since 1970.
+    ready: Option<(Phase, i64)>,
 }
 
 impl Rotation {
@@ -143,9 +145,18 @@ impl Rotation {
     ) -> Result<Self, RotationError> {
         let stored = Generation { material: generation.material.stored(), trust_domain: generation.trust_domain.clone() };
         let state = State::settled(stored, seconds(now));
-        let mut rotation =
-            Self { authority, store, settings, state, version: None, aliases: Vec::new(), applied: None, crl: None, hold_ups: Vec::new() };
-        rotation.crl = generation.material.crl.clone();
+        let mut rotation = Self {
+            authority,
+            store,
+            settings,
+            state,
+            version: None,
+            aliases: Vec::new(),
+            applied: None,
+            crl: generation.material.crl.clone(),
+            hold_ups: Vec::new(),
+            ready: None,
+        };
         let found = match &rotation.store {
             Some(store) => store.load().await?,
             None => None,
@@ -196,8 +207,14 @@ impl Rotation {
         self.hold_ups = self.waiting_for(&proxies(), now)?;
         let own_ready = self.hold_ups.is_empty();
         let others_ready = self.report(own_ready, now).await?;
-        let rested = seconds(now) >= self.state.since.saturating_add(whole(self.settings.least_phase));
-        if own_ready && others_ready && rested {
+        if !own_ready || !others_ready {
+            self.ready = None;
+            return Ok(());
+        }
+        let before = self.ready.filter(|(phase, _)| *phase == self.state.phase).map(|(_, since)| since);
+        let ready_since = before.unwrap_or_else(|| seconds(now));
+        self.ready = Some((self.state.phase, ready_since));
+        if seconds(now) >= self.state.since.max(ready_since).saturating_add(whole(self.settings.least_phase)) {
             self.step(now).await?;
         }
         Ok(())
