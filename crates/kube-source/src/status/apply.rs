@@ -23,8 +23,17 @@ pub(super) struct Target {
     pub offices: Offices,
     /// Our revision.
     pub revision: Arc<str>,
-    /// Whether the stored definition of the kind lets each condition have an owner of its own. Istio's own definitions do
-    /// not: there whoever applies one condition replaces all of them.
+    /// What the cluster says of the kind.
+    pub definition: Definition,
+}
+
+/// The definition of a kind that the cluster has.
+#[derive(Clone, Copy)]
+pub(super) struct Definition {
+    /// The newest version that is served; not all of Istio's own definitions serve `v1`.
+    pub version: &'static str,
+    /// Whether it lets each condition have an owner of its own. Istio's own definitions do not: there whoever applies one
+    /// condition replaces all of them.
     pub conditions_are_a_map: bool,
 }
 
@@ -65,25 +74,26 @@ struct Written {
 
 /// `None` if the object turns out to be another revision's.
 async fn write(target: &Target, kind: Kind, object: &ObjectRef, mut after: Current) -> Result<Option<Written>, kube::Error> {
-    let api: Api<DynamicObject> = Api::namespaced_with(target.client.clone(), object.namespace.as_str(), &resource(kind));
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(target.client.clone(), object.namespace.as_str(), &resource(kind, target.definition.version));
     let mut others = Vec::new();
-    if after.says.generation.is_none() || !target.conditions_are_a_map {
+    if after.says.generation.is_none() || !target.definition.conditions_are_a_map {
         let stored = api.get(&object.name).await?;
         if after.says.revision == ObjectRevision::Unknown && !target.offices.writes(&stored, &target.revision) {
             return Ok(None);
         }
         after.says.generation = after.says.generation.or(stored.metadata.generation);
-        if !target.conditions_are_a_map {
+        if !target.definition.conditions_are_a_map {
             others = conditions_of_others(&stored, &after);
         }
     }
     // Without force: what another manager owns stays its own.
     let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let full = body(kind, object, &after, others.clone(), true);
+    let full = body(kind, target.definition.version, object, &after, others.clone(), true);
     let stored = match api.patch_status(&object.name, &parameters, &Patch::Apply(&full)).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {
             // Istio's controllers own the fields beside the conditions where they have run before.
-            let conditions = body(kind, object, &after, others, false);
+            let conditions = body(kind, target.definition.version, object, &after, others, false);
             api.patch_status(&object.name, &parameters, &Patch::Apply(&conditions)).await?
         }
         answer => answer?,
@@ -101,7 +111,7 @@ fn conditions_of_others(stored: &DynamicObject, after: &Current) -> Vec<Value> {
     conditions.into_iter().flatten().filter(|condition| !ours(condition)).cloned().collect()
 }
 
-fn body(kind: Kind, object: &ObjectRef, after: &Current, others: Vec<Value>, with_the_rest: bool) -> Value {
+fn body(kind: Kind, version: &str, object: &ObjectRef, after: &Current, others: Vec<Value>, with_the_rest: bool) -> Value {
     let conditions = after.says.conditions.iter().map(|condition| {
         json!({
             "type": condition.condition_type,
@@ -128,7 +138,7 @@ fn body(kind: Kind, object: &ObjectRef, after: &Current, others: Vec<Value>, wit
         status.insert("addresses".into(), addresses.collect());
     }
     json!({
-        "apiVersion": kind.api_version(),
+        "apiVersion": format!("{}/{version}", kind.group()),
         "kind": kind.as_str(),
         "metadata": { "name": object.name, "namespace": object.namespace },
         "status": status,

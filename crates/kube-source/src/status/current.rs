@@ -49,9 +49,8 @@ impl Current {
     }
 }
 
-/// How the objects of a kind are addressed, in the version that is served for certain.
-pub(super) fn resource(kind: Kind) -> ApiResource {
-    let version = kind.versions().first().copied().unwrap_or_default();
+/// How the objects of a kind are addressed in a version.
+pub(super) fn resource(kind: Kind, version: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.as_str()), kind.plural())
 }
 
@@ -64,10 +63,10 @@ pub(super) fn kind_of(object: &ObjectRef) -> Option<Kind> {
 /// what differs. Of a kind that is not served there is none.
 pub(super) async fn read(
     client: &Client,
-    kind: Kind,
+    (kind, version): (Kind, &str),
     desired: &super::DesiredStatuses,
 ) -> Result<BTreeMap<ObjectRef, Current>, kube::Error> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind, version));
     let mut found = BTreeMap::new();
     let mut parameters = ListParams::default().limit(PAGE);
     loop {

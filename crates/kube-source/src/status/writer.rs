@@ -2,7 +2,7 @@
 
 use super::{
     DesiredStatus, DesiredStatuses, Offices, StatusMetrics,
-    apply::{self, Outcome, Target},
+    apply::{self, Definition, Outcome, Target},
     current::{self, Current},
 };
 use base::ObjectRef;
@@ -60,8 +60,8 @@ struct Writer {
     metrics: StatusMetrics,
     /// What is known to be stored.
     stored: BTreeMap<ObjectRef, Current>,
-    /// Kinds whose conditions have one owner for all of them.
-    atomic: BTreeSet<Kind>,
+    /// Those of the kinds that the cluster has.
+    definitions: BTreeMap<Kind, Definition>,
     /// Objects that differ from what is wanted, and when they may be written; none that is being written.
     due: BTreeMap<ObjectRef, Instant>,
     /// The same in the order of time.
@@ -82,7 +82,7 @@ impl Writer {
             revision,
             metrics,
             stored: BTreeMap::new(),
-            atomic: BTreeSet::new(),
+            definitions: BTreeMap::new(),
             due: BTreeMap::new(),
             queue: BTreeSet::new(),
             last: BTreeMap::new(),
@@ -141,14 +141,12 @@ impl Writer {
             loop {
                 let read = async {
                     let definition = definitions.get_opt(&format!("{}.{}", kind.plural(), kind.group())).await?;
-                    let is_atomic = definition.is_some_and(|definition| !conditions_are_a_map(&definition));
-                    Ok::<_, kube::Error>((is_atomic, current::read(&self.client, kind, wanted).await?))
+                    let definition = definition.map_or_else(|| unknown(kind), |definition| read_definition(kind, &definition));
+                    Ok::<_, kube::Error>((definition, current::read(&self.client, (kind, definition.version), wanted).await?))
                 };
                 match read.await {
-                    Ok((is_atomic, stored)) => {
-                        if is_atomic {
-                            self.atomic.insert(kind);
-                        }
+                    Ok((definition, stored)) => {
+                        self.definitions.insert(kind, definition);
                         self.stored.extend(stored);
                         break;
                     }
@@ -196,9 +194,9 @@ impl Writer {
         let Some(status) = wanted.get(&object) else { return };
         let before = self.stored.get(&object).cloned().unwrap_or_default();
         let after = before.after(status);
-        let atomic = current::kind_of(&object).is_some_and(|kind| self.atomic.contains(&kind));
-        let (offices, revision) = (self.offices, self.revision.clone());
-        let target = Target { client: self.client.clone(), offices, revision, conditions_are_a_map: !atomic };
+        let Some(kind) = current::kind_of(&object) else { return };
+        let definition = self.definitions.get(&kind).copied().unwrap_or_else(|| unknown(kind));
+        let target = Target { client: self.client.clone(), offices: self.offices, revision: self.revision.clone(), definition };
         self.under_way.insert(object.clone());
         self.writes.spawn(async move {
             let outcome = apply::apply(target, object.clone(), before, after).await;
@@ -250,6 +248,17 @@ async fn until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
+}
+
+/// Of a kind that comes later: as we define it.
+fn unknown(kind: Kind) -> Definition {
+    Definition { version: kind.versions().first().copied().unwrap_or_default(), conditions_are_a_map: true }
+}
+
+fn read_definition(kind: Kind, definition: &CustomResourceDefinition) -> Definition {
+    let served = |ours: &&&str| definition.spec.versions.iter().any(|version| version.served && version.name == **ours);
+    let version = kind.versions().iter().find(served).copied().unwrap_or(unknown(kind).version);
+    Definition { version, conditions_are_a_map: conditions_are_a_map(definition) }
 }
 
 /// Whether the definition lets each condition have its own owner.
