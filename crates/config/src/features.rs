@@ -1,5 +1,17 @@
 //! What the environment of the process turns on and off, under Istio's names.
 
+/// Who fetches the keys behind a `jwksUri` (`PILOT_JWT_ENABLE_REMOTE_JWKS`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum JwksFetch {
+    /// istiod, for all.
+    #[default]
+    Istiod,
+    /// Envoy from services of the mesh, istiod from elsewhere (`hybrid`, `true`).
+    Hybrid,
+    /// Envoy, for all (`envoy`).
+    Envoy,
+}
+
 /// The settings that configuration of traffic depends on, with Istio's defaults (`pilot/pkg/features`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Features {
@@ -47,6 +59,8 @@ pub struct Features {
     pub dual_stack: bool,
     /// `PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`: gateways have clusters only of services that their rules name.
     pub filter_gateway_clusters: bool,
+    /// `PILOT_JWT_ENABLE_REMOTE_JWKS`
+    pub jwks_fetch: JwksFetch,
     /// `ENABLE_100_CONTINUE_HEADERS`: `100 Continue` is the upstream's to say.
     pub proxy_100_continue: bool,
 }
@@ -89,6 +103,11 @@ impl Features {
             virtual_host_discovery: flag("ISTIOD_ENABLE_VHDS", false),
             dual_stack: flag("ISTIO_DUAL_STACK", false),
             filter_gateway_clusters: flag("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", false),
+            jwks_fetch: match variable("PILOT_JWT_ENABLE_REMOTE_JWKS").as_deref() {
+                Some("hybrid" | "true") => JwksFetch::Hybrid,
+                Some("envoy") => JwksFetch::Envoy,
+                _ => JwksFetch::Istiod,
+            },
             proxy_100_continue: flag("ENABLE_100_CONTINUE_HEADERS", true),
         }
     }

@@ -88,6 +88,18 @@ impl MergedGateway {
         merged
     }
 
+    /// The names of the Gateways that a workload with these labels may serve. Of one that is served by the workloads of a
+    /// Service, that is not known by labels.
+    pub fn names<'a>(snapshot: &'a Snapshot, namespace: &Namespace, labels: &Labels) -> impl Iterator<Item = String> + use<'a> {
+        let (namespace, labels) = (namespace.clone(), labels.clone());
+        let scoped = snapshot.features.scope_gateway_to_namespace;
+        let objects = snapshot.gateways.iter().filter(move |object| {
+            let by_service = object.metadata.annotations.contains_key(GATEWAY_SERVICE);
+            (!scoped || object.metadata.namespace == namespace) && (by_service || labels.contain(&object.spec.selector))
+        });
+        objects.map(|object| format!("{}/{}", object.metadata.namespace, object.metadata.name))
+    }
+
     /// The servers that a workload with these labels does not serve, each with the one that has its place. Ports are taken
     /// as the Gateways say them.
     pub fn dropped(snapshot: &Snapshot, labels: &Labels) -> Vec<(GatewayServer, GatewayServer)> {

@@ -32,7 +32,7 @@ pub use gateway::{GatewayPort, GatewayServer, MergedGateway};
 pub use model::Model;
 pub use peer_authentication::PeerAuthentications;
 pub use policy_attachment::{Attached, AttachedPolicies, PolicySubject};
-pub use proxy::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits};
+pub use proxy::{CertificateFiles, Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits};
 pub use request_authentication::issuers;
 pub use sidecar::{EgressListener, OutboundPolicy, SidecarScope, select_sidecar};
 pub use snapshot::Snapshot;

@@ -198,9 +198,8 @@ fn locality_matters(snapshot: &Snapshot) -> bool {
 /// names it.
 fn node_matters(snapshot: &Snapshot) -> bool {
     let near = |service: &Arc<registry::Service>| service.node_local || service.traffic_distribution.as_deref() == Some("PreferSameNode");
-    let by_node = |policy: &TrafficPolicy| {
-        policy.load_balancer.iter().flat_map(failover_labels).any(|key| key.starts_with("kubernetes.io/hostname"))
-    };
+    let by_node =
+        |policy: &TrafficPolicy| policy.load_balancer.iter().flat_map(failover_labels).any(|key| key.starts_with("kubernetes.io/hostname"));
     let of_mesh = snapshot.mesh.zone_aware_lb_setting.iter().flat_map(|setting| &setting.failover_priority);
     let of_mesh = of_mesh.chain(snapshot.mesh.locality_lb_setting.iter().flat_map(|setting| &setting.failover_priority));
     snapshot.services_by_age.iter().any(near)

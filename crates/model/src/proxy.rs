@@ -33,6 +33,17 @@ pub enum Certificates {
     Sds,
 }
 
+/// A certificate in files beside the proxy.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CertificateFiles {
+    /// The certificate and its intermediates.
+    pub certificate: Arc<str>,
+    /// Its key.
+    pub key: Arc<str>,
+    /// The authorities of peers; empty if they are not in a file.
+    pub authorities: Arc<str>,
+}
+
 /// Which families of addresses the proxy has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum IpFamilies {
@@ -101,6 +112,11 @@ pub struct ProxyTraits {
     pub certificates: Certificates,
     /// `ISTIO_VERSION`, for metrics and `proxy-status`; keys nothing yet.
     pub version: Arc<str>,
+    /// `TLS_SERVER_CERT_CHAIN`, `TLS_SERVER_KEY`, `TLS_SERVER_ROOT_CERT`: files in place of the agent's certificate, on the way
+    /// in.
+    pub server_files: Option<CertificateFiles>,
+    /// `TLS_CLIENT_CERT_CHAIN`, `TLS_CLIENT_KEY`, `TLS_CLIENT_ROOT_CERT`: the same on the way out.
+    pub client_files: Option<CertificateFiles>,
     /// `HTTP10`: whether HTTP/1.0 is accepted.
     pub http10: bool,
     /// `IDLE_TIMEOUT` as written: of connections.

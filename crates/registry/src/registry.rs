@@ -7,7 +7,7 @@ use crate::{
     network::{NetworkGateways, Networks},
     service_entry,
 };
-use base::{Address, ClusterId, DomainSuffix, Namespace};
+use base::{Address, ClusterId, DomainSuffix, Locality, Namespace};
 use config::{Key, Store, StoreChanges};
 use incremental::{Changed, Cx, Table};
 use istio_api::Object;
@@ -39,7 +39,7 @@ pub struct RegistryChanges {
     pub services: Changed<ServiceKey>,
     /// Services whose endpoints changed.
     pub endpoints: Changed<ServiceKey>,
-    /// Addresses of workloads that now serve other ports than before.
+    /// Addresses of workloads that now serve other ports than before, or are elsewhere.
     pub targets: BTreeSet<IpAddr>,
     /// Whether the gateways of networks changed.
     pub networks: bool,
@@ -87,6 +87,10 @@ impl Registry {
         let targets_before = targets_of(old.as_deref(), &key, service.as_deref());
         if out.endpoints.set(&mut self.endpoints, key.clone(), built) || out.services.0.contains(&key) {
             self.retarget(&key, service.as_deref(), targets_before.into_keys(), out);
+            let (before, now) = (places_of(old.as_deref()), self.endpoints.get(&mut Cx::default(), &key));
+            let now = places_of(now.map(|rows| &**rows));
+            let moved = now.into_iter().filter(|(address, place)| before.get(address).is_some_and(|before| before != place));
+            out.targets.extend(moved.map(|(address, _)| address));
         }
     }
 
@@ -271,13 +275,18 @@ fn selected_entries(store: &Store, service: &Service) -> Vec<Endpoint> {
     out
 }
 
+/// By address, where these endpoints are.
+fn places_of(endpoints: Option<&Vec<Endpoint>>) -> BTreeMap<IpAddr, &Locality> {
+    let endpoints = endpoints.into_iter().flatten();
+    endpoints.flat_map(|endpoint| endpoint.addresses().map(move |address| (address, &endpoint.workload.locality))).collect()
+}
+
 /// By address, which ports of the service these endpoints serve, each port once.
 fn targets_of(endpoints: Option<&Vec<Endpoint>>, key: &ServiceKey, service: Option<&Service>) -> BTreeMap<IpAddr, Vec<ServiceTarget>> {
     let mut targets: BTreeMap<IpAddr, Vec<ServiceTarget>> = BTreeMap::new();
     for endpoint in endpoints.into_iter().flatten() {
         let ports = service.into_iter().flat_map(|service| &service.ports).filter(|port| endpoint.serves(&port.name, port.number));
-        let served: Vec<_> =
-            ports.map(|port| ServiceTarget { service: key.clone(), port: port.number, target: endpoint.port }).collect();
+        let served: Vec<_> = ports.map(|port| ServiceTarget { service: key.clone(), port: port.number, target: endpoint.port }).collect();
         for address in endpoint.addresses() {
             let list = targets.entry(address).or_default();
             for target in &served {

@@ -48,6 +48,9 @@ pub struct CallFile {
     pub goes_to: Option<GoesTo>,
     /// The cluster of the proxy of another workload, through which the call comes to it. Only real Envoys call each other.
     pub arrives_at: Option<String>,
+    /// Clusters of other workloads' proxies through which it may pass before it arrives. A connection that is kept open counts
+    /// only once.
+    pub passes: Vec<String>,
     /// The clusters of external authorizers that are asked before.
     pub asks: Vec<String>,
     /// The location of a redirect; its status is `status`, or 301.

@@ -1,7 +1,7 @@
 //! Who shares what: proxies that would get the same bytes are one class.
 
 use base::{Address, ClusterId, Labels, Locality, Namespace, NetworkId};
-use model::{Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits, Snapshot};
+use model::{CertificateFiles, Certificates, InterceptionMode, IpFamilies, ProxyKind, ProxyTraits, Snapshot};
 use registry::{Registry, ServiceTarget};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -36,6 +36,10 @@ pub struct ClassKey {
     pub interception: InterceptionMode,
     /// TLS of the mesh or none.
     pub certificates: Certificates,
+    /// Its own certificate in files, on the way in.
+    pub server_files: Option<CertificateFiles>,
+    /// The same on the way out.
+    pub client_files: Option<CertificateFiles>,
     /// HTTP/1.0.
     pub http10: bool,
     /// How long a connection may be silent, as written.
@@ -153,6 +157,8 @@ pub fn key_of(proxy: &ProxyTraits, snapshot: &Snapshot, registry: &Registry) -> 
         families: proxy.ip_families(),
         interception: proxy.interception,
         certificates: proxy.certificates,
+        server_files: proxy.server_files.clone(),
+        client_files: proxy.client_files.clone(),
         http10: proxy.http10,
         idle_timeout: proxy.idle_timeout.clone(),
         proxy_config: proxy.proxy_config.clone(),
@@ -211,6 +217,13 @@ impl ClassKey {
     /// The key without what only a proxy's own listeners depend on: classes with equal parts share their clusters,
     /// endpoints and outbound routes. Builders of these are given this key, so that they cannot read the rest.
     pub fn part(&self) -> Self {
-        Self { targets: Vec::new(), own_workload: None, workload: WorkloadNames::default(), addresses: Vec::new(), ..self.clone() }
+        Self {
+            targets: Vec::new(),
+            server_files: None,
+            own_workload: None,
+            workload: WorkloadNames::default(),
+            addresses: Vec::new(),
+            ..self.clone()
+        }
     }
 }

@@ -32,6 +32,8 @@ pub struct Part {
     fixed_secrets: SecretNames,
     table: RouteTable,
     drafts: Drafts,
+    /// Of gateways that have clusters only of what their rules name: these host names.
+    referenced: Option<BTreeSet<Hostname>>,
     /// Of sidecars; kept for the listeners of each class.
     scope: Option<Arc<Scope>>,
     /// The turn in which some listener last saw other services than before.
@@ -53,6 +55,11 @@ impl Part {
     /// Whether proxies that can get its virtual hosts one by one.
     pub fn is_one_by_one(&self) -> bool {
         self.one_by_one.routes.iter().next().is_some()
+    }
+
+    /// Whether the services of this name have clusters here.
+    fn has_clusters_of(&self, host: &Hostname) -> bool {
+        self.referenced.as_ref().is_none_or(|hosts| hosts.contains(host))
     }
 
     /// What its classes see.
@@ -110,7 +117,7 @@ impl Generator {
     }
 
     fn all_clusters(&mut self, part: &mut Part, view: &ClassView<'_>) {
-        let services = resolve::cluster::services(view).into_iter();
+        let services = resolve::cluster::services(view).into_iter().filter(|service| part.has_clusters_of(&service.key.hostname));
         part.rows = services.map(|service| (service.key.hostname.clone(), self.cluster_row(view, service))).collect();
         let specs: Vec<_> = part.rows.values().flat_map(|row| &row.endpoints).cloned().collect();
         let endpoints = specs.iter().map(|spec| self.endpoint_row(view.snapshot, view.class, spec));
@@ -125,7 +132,8 @@ impl Generator {
 
     /// Brings the clusters of one host name up to date, and their endpoints.
     fn clusters_of(&mut self, part: &mut Part, view: &ClassView<'_>, host: &Hostname) {
-        let row = view.service(host).map(|service| self.cluster_row(view, service)).unwrap_or_default();
+        let service = view.service(host).filter(|_| part.has_clusters_of(host));
+        let row = service.map(|service| self.cluster_row(view, service)).unwrap_or_default();
         let names: BTreeSet<&ResourceName> = row.clusters.iter().map(|cluster| &cluster.name).collect();
         let specs: BTreeSet<&str> = row.endpoints.iter().map(|spec| spec.cluster.as_str()).collect();
         if let Some(before) = part.rows.get(host) {
@@ -151,8 +159,15 @@ impl Generator {
 impl Part {
     /// Brings the scope up to date. The delta grows by the host names that now mean another service to the part.
     fn look<'a>(&mut self, snapshot: &Snapshot, key: &ClassKey, delta: Cow<'a, Delta>, turn: u64) -> Cow<'a, Delta> {
-        if key.kind != ProxyKind::Sidecar || !(delta.settings || delta.services || !delta.rules.is_empty()) {
+        if !(delta.settings || delta.services || !delta.rules.is_empty()) {
             return delta;
+        }
+        if key.kind == ProxyKind::Router {
+            let now = resolve::referenced::hosts(snapshot, key);
+            let (before, after) = (self.referenced.take().unwrap_or_default(), now.clone().unwrap_or_default());
+            self.referenced = now;
+            let hosts: BTreeSet<_> = before.symmetric_difference(&after).collect();
+            return if delta.settings || hosts.is_empty() { delta } else { Cow::Owned(delta.with_hosts(hosts.into_iter())) };
         }
         let before = self.scope.take();
         let sidecar = match before.as_deref() {

@@ -1,7 +1,7 @@
 //! An Envoy node becomes [`ProxyTraits`]: the only place that reads node metadata.
 
 use base::{ClusterId, Labels, Locality, Namespace, NetworkId};
-use model::{Certificates, InterceptionMode, ProxyKind, ProxyTraits};
+use model::{CertificateFiles, Certificates, InterceptionMode, ProxyKind, ProxyTraits};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use xds_api::Wire;
 use xds_api::envoy::config::core::v3::Node;
@@ -59,6 +59,8 @@ pub fn parse_node(node: &Node) -> Result<ProxyTraits, NodeError> {
         node: Arc::from(metadata.text("NODE_NAME")),
         interception,
         certificates: if agent { Certificates::Sds } else { Certificates::None },
+        server_files: metadata.files("TLS_SERVER_CERT_CHAIN", "TLS_SERVER_KEY", "TLS_SERVER_ROOT_CERT"),
+        client_files: metadata.files("TLS_CLIENT_CERT_CHAIN", "TLS_CLIENT_KEY", "TLS_CLIENT_ROOT_CERT"),
         version: Arc::from(version),
         http10: metadata.text("HTTP10") == "1",
         idle_timeout: Arc::from(metadata.text("IDLE_TIMEOUT")),
@@ -102,6 +104,12 @@ impl<'a> Metadata<'a> {
             Some(Kind::StringValue(text)) => text,
             _ => "",
         }
+    }
+
+    /// None without a certificate and its key.
+    fn files(&self, certificate: &str, key: &str, authorities: &str) -> Option<CertificateFiles> {
+        let [certificate, key, authorities] = [certificate, key, authorities].map(|name| Arc::<str>::from(self.text(name)));
+        (!certificate.is_empty() && !key.is_empty()).then_some(CertificateFiles { certificate, key, authorities })
     }
 
     /// Istio's `StringBool`: "true" as text, or a real boolean.

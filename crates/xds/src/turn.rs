@@ -193,12 +193,9 @@ impl State {
             self.proxies.remove(&id);
         }
         let all = delta.settings || delta.policies || delta.services;
-        let places = self.snapshot().locality_matters;
-        if all || places || !services.targets.is_empty() || self.proxies.values().any(|(traits, _)| traits.discovers_itself) {
+        if all || !services.targets.is_empty() {
             for (id, (traits, key)) in &mut self.proxies {
-                let moved_away = (places || traits.discovers_itself)
-                    && key.targets.iter().any(|target| services.endpoints.0.contains(&target.service));
-                let touched = moved_away || traits.addresses.iter().any(|address| services.targets.contains(address));
+                let touched = traits.addresses.iter().any(|address| services.targets.contains(address));
                 if all || touched {
                     let now = class::key_of(traits, self.model.snapshot(), &self.registry);
                     if now != *key {

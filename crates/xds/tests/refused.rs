@@ -46,6 +46,10 @@ spec:
   trafficPolicy: {{connectionPool: {{tcp: {{connectTimeout: {seconds}s}}}}}}
 "
         );
+        self.apply(text);
+    }
+
+    fn apply(&mut self, text: String) {
         let events = self.files.apply([("mesh.yaml".into(), Contents::Bytes(text.into()))]);
         self.turn(events.into_iter().map(Input::Event).collect());
     }
@@ -120,4 +124,25 @@ fn a_refusal_of_what_has_no_predecessor_or_is_not_the_newest_changes_nothing() {
     mesh.write(2);
     mesh.refuse(1, first);
     assert_eq!(mesh.served(1), mesh.newest(1));
+}
+
+#[test]
+fn a_listener_names_the_policies_that_shape_it() {
+    let mut mesh = Mesh::new();
+    let policy = |kind: &str, name: &str, namespace: &str, spec: &str| {
+        format!("apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n---\n")
+    };
+    mesh.apply(
+        [
+            policy("AuthorizationPolicy", "open", "istio-system", "{rules: [{}]}"),
+            policy("AuthorizationPolicy", "elsewhere", "other", "{rules: [{}]}"),
+            policy("RequestAuthentication", "tokens", "shop", "{jwtRules: [{issuer: me, jwks: '{\"keys\": []}'}]}"),
+            policy("PeerAuthentication", "strict", "shop", "{mtls: {mode: STRICT}}"),
+        ]
+        .concat(),
+    );
+    mesh.connect(1);
+    let listener = mesh.views[&1].of(ResourceType::Listener).get("virtualInbound").unwrap().clone();
+    let origins: Vec<String> = listener.origins().map(ToString::to_string).collect();
+    assert_eq!(origins, ["PeerAuthentication shop/strict", "RequestAuthentication shop/tokens", "AuthorizationPolicy istio-system/open"]);
 }

@@ -2,7 +2,7 @@
 
 use super::policy::ClusterPolicy;
 use crate::endpoint::{LocalityGroup, LocalitySettings};
-use crate::tls::CredentialSource;
+use crate::tls::{CertificateFiles, CredentialSource};
 use base::{Hostname, ObjectRef, PortNumber, Protocol};
 use istio_api::Duration;
 use istio_api::mesh::mesh_config::{H2UpgradePolicy, MeshConfig, TlsConfig};
@@ -195,6 +195,8 @@ pub struct OutboundClusterInputs<'a> {
     pub mesh: &'a ClusterMeshDefaults,
     /// The proxy.
     pub proxy: &'a ClusterProxy,
+    /// The certificate that the proxy has in files, in place of the agent's.
+    pub client_files: Option<CertificateFiles<'a>>,
     /// Whether mTLS is used where the policy has no `tls`.
     pub auto_mtls: AutoMtls,
     /// The identities of the endpoints (SPIFFE URIs and `subjectAltNames` of the ServiceEntry), sorted; for mTLS.

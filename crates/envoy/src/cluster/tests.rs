@@ -47,6 +47,7 @@ fn build<'a>(policy: &'a ClusterPolicy, change: impl FnOnce(&mut OutboundCluster
         policy,
         mesh: &MESH,
         proxy: SIDECAR,
+        client_files: None,
         auto_mtls: AutoMtls::On,
         service_accounts: &ACCOUNTS,
         subject_alt_names: &[],

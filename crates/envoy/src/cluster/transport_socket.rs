@@ -73,6 +73,14 @@ fn automatic_sni(inputs: &OutboundClusterInputs<'_>) -> String {
 fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Result<Chosen, Box<Diagnostic>> {
     let has_certificate = inputs.proxy.certificates == Certificates::Sds;
     let http2 = draft.http2().is_some();
+    if let Some(settings) = by_files(inputs) {
+        set_automatic_names(draft, &settings);
+        let context = tls::user_tls(&user_tls_inputs(inputs, &settings, http2)).ok().flatten();
+        return Ok(match (context, &inputs.policy.tls) {
+            (Some(context), None) => Chosen::Automatic(context),
+            (context, _) => Chosen::User(context),
+        });
+    }
     let Some(settings) = &inputs.policy.tls else {
         return Ok(match inputs.auto_mtls {
             AutoMtls::On if has_certificate && !inputs.metadata.mesh_external => {
@@ -112,7 +120,29 @@ fn choose(draft: &mut ClusterDraft, inputs: &OutboundClusterInputs<'_>) -> Resul
     }
 }
 
-fn user_tls_inputs<'a>(inputs: &OutboundClusterInputs<'a>, settings: &'a ClientTlsSettings, http2: bool) -> tls::UserTlsInputs<'a> {
+/// The mesh's mutual TLS with a certificate in files. Where a rule asks for it, its own names count, not those that are known
+/// (Istio's `buildMutualTLS`).
+fn by_files(inputs: &OutboundClusterInputs<'_>) -> Option<ClientTlsSettings> {
+    let files = inputs.client_files?;
+    let (names, sni) = match &inputs.policy.tls {
+        Some(tls) if tls.mode == ClientTlsMode::IstioMutual => (tls.subject_alt_names.clone(), tls.sni.clone()),
+        None if inputs.auto_mtls == AutoMtls::On && !inputs.metadata.mesh_external => {
+            (inputs.service_accounts.to_vec(), automatic_sni(inputs))
+        }
+        _ => return None,
+    };
+    Some(ClientTlsSettings {
+        mode: ClientTlsMode::Mutual,
+        client_certificate: files.certificate.to_owned(),
+        private_key: files.key.to_owned(),
+        ca_certificates: files.authorities.to_owned(),
+        subject_alt_names: names,
+        sni,
+        ..ClientTlsSettings::default()
+    })
+}
+
+fn user_tls_inputs<'a>(inputs: &'a OutboundClusterInputs<'_>, settings: &'a ClientTlsSettings, http2: bool) -> tls::UserTlsInputs<'a> {
     tls::UserTlsInputs {
         settings,
         service_names: inputs.subject_alt_names,
@@ -126,8 +156,10 @@ fn user_tls_inputs<'a>(inputs: &OutboundClusterInputs<'a>, settings: &'a ClientT
 
 /// The secrets that the cluster of these inputs wants of istiod.
 pub fn secret_names(inputs: &OutboundClusterInputs<'_>) -> SecretNames {
-    let settings = inputs.policy.tls.as_ref().filter(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
-    let context = settings.and_then(|settings| tls::user_tls(&user_tls_inputs(inputs, settings, false)).ok().flatten());
+    let by_files = by_files(inputs);
+    let by_user = || inputs.policy.tls.as_ref().filter(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
+    let context =
+        by_files.as_ref().or_else(by_user).and_then(|settings| tls::user_tls(&user_tls_inputs(inputs, settings, false)).ok().flatten());
     context.and_then(|context| context.common_tls_context).map(|common| SecretNames::of(&common)).unwrap_or_default()
 }
 

@@ -1,8 +1,8 @@
 //! TLS that is terminated: mTLS of sidecars and the servers of gateways.
 
 use super::source::{
-    CredentialSource, ROOT_CERTIFICATE, WORKLOAD_CERTIFICATE, credential_ca_name, credential_secret_config, file_certificate_name,
-    file_root_secret, file_secret_config, workload_secret_config,
+    CertificateFiles, CredentialSource, ROOT_CERTIFICATE, credential_ca_name, credential_secret_config, file_certificate_name,
+    file_root_secret, file_secret_config, workload_secret_config, workload_secrets,
 };
 use super::{parameters, upstream::exact_names};
 use istio_api::mesh::mesh_config::TlsConfig;
@@ -51,23 +51,39 @@ pub(super) fn file(path: &str) -> Option<DataSource> {
     (!path.is_empty()).then(|| DataSource { specifier: Some(Specifier::Filename(path.to_owned())), ..DataSource::default() })
 }
 
-/// Server-side mTLS of a sidecar: the client's identity must be of one of the trust domains (none: of any).
+/// All that server-side mTLS of a sidecar depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct DownstreamMtlsInputs<'a> {
+    /// Of one of these the client's identity must be; none is of any.
+    pub trust_domains: &'a [String],
+    /// What the server offers.
+    pub alpn: DownstreamAlpn,
+    /// `MeshConfig.meshMTLS`
+    pub mesh_mtls: Option<&'a TlsConfig>,
+    /// The proxy's own certificate, if it is in files.
+    pub files: Option<CertificateFiles<'a>>,
+    /// Where these come from.
+    pub credentials: CredentialSource,
+}
+
+/// Server-side mTLS of a sidecar.
 #[expect(deprecated, reason = "match_subject_alt_names is what Istio sends; its typed successor matches one kind of name only")]
-pub fn downstream_mtls(trust_domains: &[String], alpn: DownstreamAlpn, mesh_mtls: Option<&TlsConfig>) -> DownstreamTlsContext {
+pub fn downstream_mtls(inputs: &DownstreamMtlsInputs<'_>) -> DownstreamTlsContext {
     let prefix = |domain: &String| StringMatcher {
         match_pattern: Some(MatchPattern::Prefix(format!("spiffe://{domain}/"))),
         ..StringMatcher::default()
     };
     let identities = CertificateValidationContext {
-        match_subject_alt_names: trust_domains.iter().map(prefix).collect(),
+        match_subject_alt_names: inputs.trust_domains.iter().map(prefix).collect(),
         ..CertificateValidationContext::default()
     };
+    let (certificate, authorities) = workload_secrets(inputs.files, inputs.credentials);
     DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(parameters::inbound_parameters(mesh_mtls)),
-            tls_certificate_sds_secret_configs: vec![workload_secret_config(WORKLOAD_CERTIFICATE)],
-            validation_context_type: Some(combined(identities, workload_secret_config(ROOT_CERTIFICATE))),
-            alpn_protocols: alpn.protocols(),
+            tls_params: Some(parameters::inbound_parameters(inputs.mesh_mtls)),
+            tls_certificate_sds_secret_configs: vec![certificate],
+            validation_context_type: Some(combined(identities, authorities)),
+            alpn_protocols: inputs.alpn.protocols(),
             ..CommonTlsContext::default()
         }),
         require_client_certificate: Some(true.into()),
@@ -86,6 +102,8 @@ pub struct ServerTlsInputs<'a> {
     pub defaults: Option<&'a TlsConfig>,
     /// Where Secrets come from.
     pub credentials: CredentialSource,
+    /// The proxy's own certificate, if it is in files.
+    pub files: Option<CertificateFiles<'a>>,
 }
 
 /// The TLS of a server; `None` for the two PASSTHROUGH modes, which terminate none
@@ -99,8 +117,8 @@ pub fn gateway_server_tls(inputs: &ServerTlsInputs<'_>) -> Option<DownstreamTlsC
     Some(DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: if own { server_parameters(settings, inputs.defaults) } else { None },
-            tls_certificate_sds_secret_configs: server_certificates(settings, inputs.credentials),
-            validation_context_type: client_validation(settings, inputs.credentials),
+            tls_certificate_sds_secret_configs: server_certificates(inputs),
+            validation_context_type: client_validation(inputs),
             alpn_protocols: inputs.alpn.protocols(),
             ..CommonTlsContext::default()
         }),
@@ -118,10 +136,11 @@ fn credentials(settings: &ServerTlsSettings) -> Vec<&str> {
     }
 }
 
-fn server_certificates(settings: &ServerTlsSettings, source: CredentialSource) -> Vec<SdsSecretConfig> {
+fn server_certificates(inputs: &ServerTlsInputs<'_>) -> Vec<SdsSecretConfig> {
+    let (settings, source) = (inputs.settings, inputs.credentials);
     let names = credentials(settings);
     if settings.mode == ServerTlsMode::IstioMutual {
-        return vec![workload_secret_config(WORKLOAD_CERTIFICATE)];
+        return vec![workload_secrets(inputs.files, source).0];
     }
     if !names.is_empty() {
         return names.into_iter().map(|name| credential_secret_config(name, source)).collect();
@@ -135,7 +154,8 @@ fn server_certificates(settings: &ServerTlsSettings, source: CredentialSource) -
 
 /// The check of clients' certificates, if there is one.
 #[expect(deprecated, reason = "match_subject_alt_names is what Istio sends; its typed successor matches one kind of name only")]
-fn client_validation(settings: &ServerTlsSettings, source: CredentialSource) -> Option<ValidationContextType> {
+fn client_validation(inputs: &ServerTlsInputs<'_>) -> Option<ValidationContextType> {
+    let (settings, source) = (inputs.settings, inputs.credentials);
     let mut context = CertificateValidationContext {
         match_subject_alt_names: exact_names(&settings.subject_alt_names),
         verify_certificate_spki: settings.verify_certificate_spki.clone(),
@@ -147,7 +167,7 @@ fn client_validation(settings: &ServerTlsSettings, source: CredentialSource) -> 
         context.trust_chain_verification = TrustChainVerification::AcceptUntrusted.into();
     }
     match settings.mode {
-        ServerTlsMode::IstioMutual => Some(combined(context, workload_secret_config(ROOT_CERTIFICATE))),
+        ServerTlsMode::IstioMutual => Some(combined(context, workload_secrets(inputs.files, source).1)),
         ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
             let (authorities, crl) = client_authorities(settings, source);
             context.crl = crl;

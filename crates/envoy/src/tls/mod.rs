@@ -8,10 +8,10 @@ mod secret;
 mod source;
 mod upstream;
 
-pub use downstream::{DownstreamAlpn, ServerTlsInputs, downstream_mtls, gateway_server_tls};
+pub use downstream::{DownstreamAlpn, DownstreamMtlsInputs, ServerTlsInputs, downstream_mtls, gateway_server_tls};
 pub use secret::{CertificateSecret, SecretNames, ca_secret, file_secret, files_of, needs_agent, secret};
 pub use source::{
-    CredentialSource, ROOT_CERTIFICATE, SDS_CLUSTER, SDS_EXTERNAL_CLUSTER, WORKLOAD_CERTIFICATE, ads_secret_config,
+    CertificateFiles, CredentialSource, ROOT_CERTIFICATE, SDS_CLUSTER, SDS_EXTERNAL_CLUSTER, WORKLOAD_CERTIFICATE, ads_secret_config,
     credential_resource_name, credential_secret_config, file_certificate_name, file_root_name, file_secret_config, workload_secret_config,
 };
 pub use upstream::{UserTlsInputs, istio_mutual, user_tls};

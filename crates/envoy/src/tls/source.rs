@@ -44,6 +44,29 @@ pub enum CredentialSource {
     AdsWithFiles,
 }
 
+/// A certificate of the workload in files, which stands in the place of the agent's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CertificateFiles<'a> {
+    /// The certificate and its intermediates.
+    pub certificate: &'a str,
+    /// Its key.
+    pub key: &'a str,
+    /// The authorities of peers; empty for those of the mesh.
+    pub authorities: &'a str,
+}
+
+/// The certificate of the workload and the authorities of its peers: in files, or as the agent has them.
+pub(super) fn workload_secrets(files: Option<CertificateFiles<'_>>, source: CredentialSource) -> (SdsSecretConfig, SdsSecretConfig) {
+    let Some(files) = files else {
+        return (workload_secret_config(WORKLOAD_CERTIFICATE), workload_secret_config(ROOT_CERTIFICATE));
+    };
+    let authorities = match files.authorities {
+        "" => workload_secret_config(ROOT_CERTIFICATE),
+        authorities => file_secret_config(&file_root_name(authorities), source),
+    };
+    (file_secret_config(&file_certificate_name(files.certificate, files.key), source), authorities)
+}
+
 fn grpc(cluster: &str, initial_fetch_timeout: Option<Duration>) -> ConfigSource {
     let service = GrpcService {
         target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc { cluster_name: cluster.to_owned(), ..EnvoyGrpc::default() })),

@@ -74,7 +74,7 @@ impl Judge<'_> {
         self.compare_answers(&made)?;
         self.compare_log().await?;
         if let Some(wanted) = &file.arrives_at {
-            let found: Vec<&String> = made.arrived.keys().collect();
+            let found: Vec<&String> = made.arrived.keys().filter(|cluster| !file.passes.contains(cluster)).collect();
             ensure!(found == [wanted], "should arrive at {wanted}, not {found:?}");
         }
         if let Some(wanted) = file.attempts {
@@ -222,8 +222,8 @@ impl Judge<'_> {
     fn all_endpoints<'c>(&self, clusters: impl Iterator<Item = &'c String>) -> Result<BTreeSet<SocketAddr>> {
         let own: Vec<BTreeSet<SocketAddr>> = clusters.map(|cluster| self.endpoints(cluster)).collect::<Result<_>>()?;
         // A gateway sends what arrives there on to endpoints of its own.
-        let passed_on = self.file.arrives_at.iter().flat_map(|arrives_at| {
-            let assignments = self.workloads.iter().filter_map(move |workload| workload.resources.assignment(arrives_at));
+        let passed_on = self.file.arrives_at.iter().chain(&self.file.passes).flat_map(|elsewhere| {
+            let assignments = self.workloads.iter().filter_map(move |workload| workload.resources.assignment(elsewhere));
             assignments.flat_map(|assignment| upstream::endpoints(assignment, self.dns))
         });
         Ok(own.into_iter().flatten().chain(passed_on).collect())

@@ -78,9 +78,16 @@ pub fn addresses(resources: &Resources, dns: &BTreeMap<String, IpAddr>) -> BTree
 /// The addresses of an assignment.
 pub fn endpoints(assignment: &ClusterLoadAssignment, dns: &BTreeMap<String, IpAddr>) -> BTreeSet<SocketAddr> {
     let endpoints = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
-    let sockets = endpoints.filter_map(|endpoint| {
-        let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { return None };
-        let Some(Address::SocketAddress(socket)) = endpoint.address.as_ref()?.address.as_ref() else { return None };
+    let all = endpoints.flat_map(|endpoint| {
+        let endpoint = match &endpoint.host_identifier {
+            Some(HostIdentifier::Endpoint(endpoint)) => Some(endpoint),
+            _ => None,
+        };
+        let additional = endpoint.into_iter().flat_map(|endpoint| &endpoint.additional_addresses);
+        endpoint.and_then(|endpoint| endpoint.address.as_ref()).into_iter().chain(additional.filter_map(|one| one.address.as_ref()))
+    });
+    let sockets = all.filter_map(|address| {
+        let Some(Address::SocketAddress(socket)) = address.address.as_ref() else { return None };
         let Some(PortSpecifier::PortValue(port)) = socket.port_specifier else { return None };
         let address = socket.address.parse().ok().or_else(|| dns.get(&socket.address).copied())?;
         Some(SocketAddr::new(address, u16::try_from(port).ok()?))

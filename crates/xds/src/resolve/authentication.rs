@@ -1,10 +1,13 @@
 //! The RequestAuthentications of a class, with the keys of their issuers.
 
 use super::{Scope, View};
-use config::JwksSource;
-use envoy::filter::http::jwt_authn::{JwtIssuer, jwt_authn};
+use super::authorization::service_named;
+use base::{Hostname, PortNumber};
+use config::{JwksFetch, JwksSource};
+use envoy::filter::http::jwt_authn::{JwtIssuer, JwtKeys, jwt_authn};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::route::is_claim;
+use istio_api::security::request_authentication::JwtRule;
 use model::PolicySubject;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 
@@ -13,15 +16,37 @@ pub fn filter(view: &View<'_>, subject: PolicySubject<'_>) -> Option<(HttpFilter
     let snapshot = view.snapshot;
     let policies = snapshot.request_authentications.of_workload(subject);
     let rules = model::issuers(&policies);
+    let clusters: Vec<_> = rules.iter().map(|rule| behind(view, rule)).collect();
     let issuers: Vec<_> = rules
         .into_iter()
-        .map(|rule| {
+        .zip(&clusters)
+        .map(|(rule, cluster)| {
             let fetched = |source| snapshot.jwks.get(&source).map(|keys| &**keys);
-            let keys = JwksSource::of(rule).map_or(Some(rule.jwks.as_str()), fetched);
-            JwtIssuer { rule, keys }
+            let known = || JwtKeys::Known(JwksSource::of(rule).map_or(Some(rule.jwks.as_str()), fetched));
+            JwtIssuer { rule, keys: cluster.as_deref().map_or_else(known, JwtKeys::Behind) }
         })
         .collect();
     jwt_authn(&issuers, routes_by_claim(view)).map(|filter| (HttpFilterPosition::TokenAuthentication, filter))
+}
+
+/// The cluster from behind which Envoy fetches the keys of a rule itself, if it shall (Istio's `convertToEnvoyJwtConfig`): for
+/// HYBRID where the host of its `jwksUri` is a service, for ENVOY always.
+fn behind(view: &View<'_>, rule: &JwtRule) -> Option<String> {
+    let fetch = view.snapshot.features.jwks_fetch;
+    if fetch == JwksFetch::Istiod || rule.jwks_uri.is_empty() || !rule.jwks.is_empty() {
+        return None;
+    }
+    let (scheme, rest) = rule.jwks_uri.split_once("://")?;
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse::<PortNumber>().ok()?),
+        None => (authority, default_port),
+    };
+    let hostname = Hostname::new(host);
+    view.reads.record(&hostname);
+    let known = service_named(view.snapshot, host).is_ok();
+    (known || fetch == JwksFetch::Envoy).then(|| format!("outbound|{port}||{hostname}"))
 }
 
 /// Whether a rule of the class's gateways looks at claims: these are not known when the route is first chosen.

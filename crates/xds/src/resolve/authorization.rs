@@ -1,7 +1,7 @@
 //! The AuthorizationPolicies of a class, and the authorizers that they name.
 
 use super::{View, authentication};
-use base::{Diagnostic, Hostname, Namespace, PortNumber};
+use base::{Diagnostic, Hostname, Namespace, ObjectRef, PortNumber};
 use envoy::authz::{self, AuthorizationInputs, Authorizer, CustomPolicies, PolicyInputs};
 use envoy::listener::ProxyOptions;
 use envoy::route::names;
@@ -28,6 +28,14 @@ pub fn guarded(view: &View<'_>, mut options: ProxyOptions) -> ProxyOptions {
         options.tcp.filters.extend(authz::tcp_filters(&inputs));
     }
     options
+}
+
+/// The policies behind what [`guarded`] adds: what is refused of a listener may be theirs.
+pub fn origins(view: &View<'_>) -> Vec<ObjectRef> {
+    let subject = PolicySubject { namespace: &view.class.namespace, labels: &view.class.labels };
+    let tokens = view.snapshot.request_authentications.of_workload(subject).into_iter().map(|policy| policy.object_ref());
+    let policies = view.snapshot.authorization_policies.of_workload(subject);
+    tokens.chain(policies.iter().map(|policy| policy.object_ref())).collect()
 }
 
 fn inputs<'a>(snapshot: &'a Snapshot, policies: &'a WorkloadPolicies) -> AuthorizationInputs<'a> {
@@ -114,7 +122,7 @@ fn host_of(provider: &ExtensionProvider) -> Hostname {
 }
 
 /// `[namespace/]host`; without a namespace it must be the only service of that name (Istio's `LookupCluster`).
-fn service_named<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Service>, String> {
+pub(super) fn service_named<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Service>, String> {
     let cx = &mut incremental::Cx::default();
     let missing = || format!("its service {name:?} does not exist; declare it with a Service or ServiceEntry, or mend the name");
     if let Some((namespace, host)) = name.split_once('/') {

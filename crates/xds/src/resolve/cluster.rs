@@ -21,7 +21,7 @@ use envoy::tls::SecretNames;
 use istio_api::mesh::mesh_config::MeshConfig;
 use istio_api::networking::destination_rule::{ClientTlsMode, Subset};
 use istio_api::security::peer_authentication::MutualTlsMode;
-use model::{Certificates, MergedRule, OutboundPolicy, ProxyKind};
+use model::{CertificateFiles, Certificates, MergedRule, OutboundPolicy, ProxyKind};
 use registry::{Endpoint, Provider, Resolution, Service, ServicePort, TargetPort};
 use std::{collections::BTreeMap, sync::Arc};
 use xds_api::Wire;
@@ -33,6 +33,8 @@ pub struct ClusterTraits {
     kind: ProxyKind,
     families: model::IpFamilies,
     certificates: Certificates,
+    /// The certificate that the proxy has in files.
+    client_files: Option<CertificateFiles>,
     auto_mtls: bool,
     /// `None` where mutual TLS is not even tried: the mode of the service's namespace.
     disabled: bool,
@@ -70,6 +72,7 @@ impl ClusterTraits {
             kind: class.kind,
             families: class.families,
             certificates: class.certificates,
+            client_files: class.client_files.clone(),
             auto_mtls,
             disabled,
             hbone: class.hbone,
@@ -230,6 +233,7 @@ impl<'a> OneService<'a> {
             policy: &policy,
             mesh: &self.defaults,
             proxy: &self.proxy,
+            client_files: self.traits.client_files.as_ref().map(options::certificate_files),
             auto_mtls: if self.traits.auto_mtls && kind == Use::Call { AutoMtls::On } else { AutoMtls::Off },
             service_accounts: &self.accounts,
             subject_alt_names: &service.subject_alt_names,

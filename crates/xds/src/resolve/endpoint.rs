@@ -246,7 +246,7 @@ pub(super) fn encode(endpoint: &Endpoint, mutual_tls: bool, hbone: bool, scale: 
     let inputs = EndpointInputs {
         address: &endpoint.address,
         port: endpoint.port,
-        additional_addresses: &[],
+        additional_addresses: endpoint.additional_addresses(),
         health: match endpoint.health {
             _ if is_draining(endpoint) => EndpointHealth::Draining,
             Health::Unknown => EndpointHealth::Unknown,

@@ -145,6 +145,7 @@ fn of_namespace(wanted: Option<&Namespace>, namespace: &Namespace) -> bool {
 /// One listener for each port: a chain for all plain HTTP servers together, one for each server that ends TLS, and those
 /// of TCP and TLS rules.
 pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
+    let policies = super::authorization::origins(view);
     let options = super::authorization::guarded(view, options::of(view, Reporter::Source));
     let (wildcards, _) = options::addresses(view.class.families);
     let mut out: Vec<Built> = super::outbound::tunnel(view).into_iter().collect();
@@ -157,7 +158,7 @@ pub fn listeners(view: &View<'_>, gateway: &MergedGateway) -> Vec<Built> {
         let quic = quic::chains(view, port, servers);
         let over_quic = GatewayListenerInputs { chains: &quic, transport: GatewayTransport::Quic, ..inputs };
         for listener in [inputs, over_quic].iter().filter_map(listener::gateway_listener) {
-            let origins: BTreeSet<ObjectRef> = servers.iter().map(|server| server.origin.clone()).collect();
+            let origins: BTreeSet<ObjectRef> = servers.iter().map(|server| &server.origin).chain(&policies).cloned().collect();
             out.push((listener.name.clone(), listener.to_bytes(), Arc::from(origins.into_iter().collect::<Vec<_>>())));
         }
     }
@@ -269,6 +270,7 @@ pub fn tls_context(view: &View<'_>, server: &GatewayServer, alpn: DownstreamAlpn
         alpn,
         defaults: view.snapshot.mesh.tls_defaults.as_ref(),
         credentials: options::credentials(view.class.certificates, view.class.external_credentials),
+        files: view.class.server_files.as_ref().map(options::certificate_files),
     };
     let context = tls::gateway_server_tls(&inputs)?;
     view.secrets.want(view.class.certificates, &context).then_some(context)

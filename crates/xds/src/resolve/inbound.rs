@@ -2,7 +2,7 @@
 
 use super::{Scope, View, cluster, options, outbound, stat_name::StatName};
 use crate::generate::Built;
-use base::{Address, PortNumber, Protocol};
+use base::{Address, ObjectRef, PortNumber, Protocol};
 use envoy::access_log::Reporter;
 use envoy::cluster::{ClusterMeshDefaults, InboundClusterInputs, InboundEndpoint, ServiceMetadata, inbound_cluster, merge_policy};
 use envoy::filter::network::tcp_proxy::TcpDestinations;
@@ -11,7 +11,7 @@ use envoy::listener::{
     VirtualInboundInputs,
 };
 use envoy::route::{InboundRouteInputs, inbound_route_configuration, names};
-use envoy::tls::{self, DownstreamAlpn, ServerTlsInputs};
+use envoy::tls::{self, DownstreamAlpn, DownstreamMtlsInputs, ServerTlsInputs};
 use istio_api::mesh::mesh_config::InboundTrafficMode;
 use istio_api::networking::destination_rule::ConnectionPoolSettings;
 use istio_api::networking::sidecar::{CaptureMode, IstioIngressListener};
@@ -182,6 +182,7 @@ fn connection_pool(view: &View<'_>, scope: &SidecarScope, port: &InboundPort<'_>
 /// `virtualInbound`, and a listener for each port with a socket of its own.
 pub fn listeners(view: &View<'_>) -> Vec<Built> {
     let Scope::Sidecar(scope) = view.scope else { return Vec::new() };
+    let policies = super::authorization::origins(view);
     let options = super::authorization::guarded(view, options::of(view, Reporter::Destination));
     let certificates = certificates(view);
     let (wildcards, _) = options::addresses(view.class.families);
@@ -192,7 +193,7 @@ pub fn listeners(view: &View<'_>) -> Vec<Built> {
         let chain = chain(view, port, address_of(&bind, &wildcards));
         let inputs = BoundInboundInputs { bind: &bind, chain: &chain, certificates: &certificates, options: &options };
         let listener = listener::bound_inbound_listener(&inputs);
-        out.push((listener.name.clone(), listener.to_bytes(), origins(scope, port)));
+        out.push((listener.name.clone(), listener.to_bytes(), together(origins(view, scope, port), &policies)));
     }
     if view.class.interception != InterceptionMode::None {
         let default = listener::names::VIRTUAL_INBOUND_PORT;
@@ -211,15 +212,33 @@ pub fn listeners(view: &View<'_>) -> Vec<Built> {
             options: &options,
         };
         let listener = listener::virtual_inbound(&inputs);
-        let all: Vec<_> = captured.iter().flat_map(|port| origins(scope, port).to_vec()).collect();
-        out.push((listener.name.clone(), listener.to_bytes(), Arc::from(all)));
+        let all = captured.iter().flat_map(|port| origins(view, scope, port)).chain(mutual_tls_policy(view, 0)).collect();
+        out.push((listener.name.clone(), listener.to_bytes(), together(all, &policies)));
     }
     out
 }
 
-fn origins(scope: &SidecarScope, port: &InboundPort<'_>) -> xds_wire::Origins {
+fn origins(view: &View<'_>, scope: &SidecarScope, port: &InboundPort<'_>) -> Vec<ObjectRef> {
     let sidecar = scope.sidecar.iter().filter(|_| port.ingress.is_some()).map(|sidecar| sidecar.object_ref());
-    Arc::from(port.services.iter().map(|service| service.origin.clone()).chain(sidecar).collect::<Vec<_>>())
+    let services = port.services.iter().map(|service| service.origin.clone());
+    services.chain(sidecar).chain(mutual_tls_policy(view, port.target)).collect()
+}
+
+/// The PeerAuthentication that decides about a port; 0 is any that none names.
+fn mutual_tls_policy(view: &View<'_>, port: PortNumber) -> Option<ObjectRef> {
+    let policies = &view.snapshot.peer_authentications;
+    policies.deciding(&view.class.namespace, &view.class.labels, port).map(|policy| policy.object_ref())
+}
+
+/// Each once, in the order in which they come.
+fn together(own: Vec<ObjectRef>, policies: &[ObjectRef]) -> xds_wire::Origins {
+    let mut all: Vec<ObjectRef> = Vec::new();
+    for origin in own.into_iter().chain(policies.iter().cloned()) {
+        if !all.contains(&origin) {
+            all.push(origin);
+        }
+    }
+    Arc::from(all)
 }
 
 /// Without a `bind` the workload's own address, so that several workloads of a host do not meet.
@@ -276,6 +295,7 @@ fn custom_tls(view: &View<'_>, ingress: &IstioIngressListener) -> Option<Transpo
         alpn: DownstreamAlpn::Http,
         defaults,
         credentials: options::credentials(view.class.certificates, view.class.external_credentials),
+        files: view.class.server_files.as_ref().map(options::certificate_files),
     };
     let context = tls::gateway_server_tls(&inputs)?;
     view.secrets.want(view.class.certificates, &context).then(|| tls::downstream_transport_socket(&context))
@@ -303,13 +323,22 @@ fn mutual_tls_mode(mode: peer_authentication::MutualTlsMode) -> MutualTlsMode {
 
 /// What the proxy serves mutual TLS with: peers of the trust domain and of its aliases are accepted.
 fn certificates(view: &View<'_>) -> Certificates {
-    if view.class.certificates == model::Certificates::None {
-        return Certificates::None;
-    }
     let mesh = &view.snapshot.mesh;
     let any = view.snapshot.features.skip_trust_domain;
     let domains = std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases).filter(|_| !any);
     let domains: Vec<String> = domains.cloned().collect();
-    let socket = |alpn| tls::downstream_transport_socket(&tls::downstream_mtls(&domains, alpn, mesh.mesh_mtls.as_ref()));
-    Certificates::Sds { http: socket(DownstreamAlpn::Http), tcp: socket(DownstreamAlpn::Tcp) }
+    let context = |alpn| {
+        tls::downstream_mtls(&DownstreamMtlsInputs {
+            trust_domains: &domains,
+            alpn,
+            mesh_mtls: mesh.mesh_mtls.as_ref(),
+            files: view.class.server_files.as_ref().map(options::certificate_files),
+            credentials: options::credentials(view.class.certificates, view.class.external_credentials),
+        })
+    };
+    let (http, tcp) = (context(DownstreamAlpn::Http), context(DownstreamAlpn::Tcp));
+    if !view.secrets.want(view.class.certificates, &http) {
+        return Certificates::None;
+    }
+    Certificates::Sds { http: tls::downstream_transport_socket(&http), tcp: tls::downstream_transport_socket(&tcp) }
 }

@@ -18,6 +18,7 @@ pub mod opaque;
 pub mod options;
 pub mod outbound;
 pub mod quic;
+pub mod referenced;
 pub mod route;
 pub mod secret;
 pub mod stat_name;

@@ -6,8 +6,8 @@ use envoy::filter::http::{peer_metadata::peer_metadata, stateful_session::statef
 use envoy::filter::network::{connection_settings, http_connection_manager::HttpOptions, tcp_proxy::TcpOptions, tracing::TracingInputs};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::listener::ProxyOptions;
-use envoy::tls::CredentialSource;
-use model::{Certificates, IpFamilies, ProxyKind};
+use envoy::tls::{self, CredentialSource};
+use model::{CertificateFiles, Certificates, IpFamilies, ProxyKind};
 use std::net::IpAddr;
 use xds_api::envoy::config::accesslog::v3::AccessLog;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
@@ -63,7 +63,8 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
 /// The filters of every HTTP chain beside those that all proxies have.
 fn filters(view: &View<'_>, reporter: Reporter) -> Vec<(HttpFilterPosition, HttpFilter)> {
     let peer = peer_metadata(reporter, &own(view)).into_iter().map(|filter| (HttpFilterPosition::PeerMetadata, filter));
-    let to_sidecars = reporter == Reporter::Source && view.class.certificates == Certificates::Sds;
+    let certified = view.class.certificates == Certificates::Sds || view.class.client_files.is_some();
+    let to_sidecars = reporter == Reporter::Source && certified;
     let sessions = reporter == Reporter::Source && view.snapshot.features.persistent_sessions;
     let sessions = sessions.then(|| (HttpFilterPosition::StatefulSession, stateful_session()));
     peer.chain(to_sidecars.then(|| (HttpFilterPosition::UpstreamAlpn, upstream_alpn()))).chain(sessions).collect()
@@ -95,6 +96,11 @@ pub fn credentials(certificates: Certificates, external: bool) -> CredentialSour
         (Certificates::Sds, true) => CredentialSource::AdsOrExternal,
         (Certificates::Sds, false) => CredentialSource::Ads,
     }
+}
+
+/// The builder's spelling.
+pub fn certificate_files(files: &CertificateFiles) -> tls::CertificateFiles<'_> {
+    tls::CertificateFiles { certificate: &files.certificate, key: &files.key, authorities: &files.authorities }
 }
 
 /// Whether attempts are counted in a header (`proxyHeaders.attemptCount`).

@@ -2,7 +2,7 @@
 
 use super::{View, cluster, opaque, options, route, route::RouteName};
 use crate::generate::Built;
-use base::{Address, Cidr, PortNumber, Protocol};
+use base::{Cidr, PortNumber, Protocol};
 use envoy::access_log::Reporter;
 use envoy::cluster::DnsCache;
 use envoy::filter::{http::dynamic_forward_proxy::dynamic_forward_proxy, order::HttpFilterPosition};
@@ -266,16 +266,15 @@ pub fn binds(view: &View<'_>, egress: &EgressListener, service: &Service, port: 
 /// all (`PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER`).
 fn headless(view: &View<'_>, service: &Service, port: &ServicePort, wildcards: &[IpAddr]) -> Vec<(Bind, Reach)> {
     let endpoints = view.endpoints_of(&service.key).iter().filter(|endpoint| endpoint.serves(&port.name, port.number));
-    let addresses: BTreeSet<IpAddr> = endpoints
-        .filter_map(|endpoint| match endpoint.address {
-            Address::Ip(address) if !view.class.addresses.contains(&address) => Some(address),
-            _ => None,
-        })
+    let pods: BTreeSet<Vec<IpAddr>> = endpoints
+        .map(|endpoint| endpoint.addresses().collect::<Vec<_>>())
+        .filter(|addresses| !addresses.is_empty() && !addresses.iter().any(|address| view.class.addresses.contains(address)))
         .collect();
     if view.snapshot.features.headless_filter_chains && !RESERVED.contains(&port.number) {
+        let addresses: BTreeSet<IpAddr> = pods.into_iter().flatten().collect();
         return addresses.into_iter().map(|address| (bind_all(wildcards, port.number), Reach::Range(address.into()))).collect();
     }
-    addresses.into_iter().map(|address| (Bind::ip(address, port.number), Reach::Own)).collect()
+    pods.into_iter().map(|addresses| (bind_all(&addresses, port.number), Reach::Own)).collect()
 }
 
 /// Adds a port's chains. Several HTTP ports are one chain, whose routes tell the services apart; TCP beside HTTP makes
