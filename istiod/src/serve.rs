@@ -30,7 +30,8 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     let started = sources::start(&arguments, &events, metrics.registry()).await?;
 
     let keys = jwks::Options::read(|name| std::env::var(name).ok());
-    let events_in = jwks::through(events_in, keys, metrics.registry());
+    let events_in =
+        jwks::through(events_in, keys, identity::key_store(&arguments.identity, started.kubernetes.as_ref()), metrics.registry());
 
     let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), config::Features::read(|name| std::env::var(name).ok()));
     let connections = Connections::default();
@@ -101,10 +102,15 @@ async fn serve_streams(
     identity: Option<Identity>,
     ending: Ending,
 ) {
+    // As in Istio: where there is no secured port, certificates are asked for in plain text.
+    let without_tls = identity.clone().filter(|_| secured.is_none());
     let plaintext = async {
-        match plaintext {
-            Some(listener) => server.serve(listener, ending.clone().closing()).await,
-            None => ending.clone().closing().await,
+        match (plaintext, without_tls) {
+            (Some(listener), Some(identity)) => {
+                identity::serve_plaintext(listener, server.clone(), identity, ending.clone().closing()).await;
+            }
+            (Some(listener), None) => server.serve(listener, ending.clone().closing()).await,
+            (None, _) => ending.clone().closing().await,
         }
     };
     let secured = async {

@@ -1,8 +1,14 @@
 //! A certificate signing request becomes the one thing that is taken from it: its public key.
 
 use crate::pem;
+use base::SpiffeIdentity;
 use rcgen::SubjectPublicKeyInfo;
-use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer, public_key::PublicKey};
+use x509_parser::{
+    certification_request::X509CertificationRequest,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer,
+    public_key::PublicKey,
+};
 
 /// The smallest RSA key that is signed, in bits.
 const LEAST_RSA_BITS: usize = 2048;
@@ -32,6 +38,23 @@ pub enum CsrError {
 pub fn verify(csr: &str) -> Result<SubjectPublicKeyInfo, CsrError> {
     let der = pem::request(csr).ok_or(CsrError::NotPem)?;
     verify_der(&der)
+}
+
+/// Whether the names that a verified request asks for are `identity` and no others, and that it asks for no rights of a CA: for a signer that signs
+/// requests as they are.
+pub fn names_only(csr: &str, identity: &SpiffeIdentity) -> bool {
+    let Some(der) = pem::request(csr) else { return false };
+    let Ok((_, request)) = X509CertificationRequest::from_der(&der) else { return false };
+    let wanted = identity.to_string();
+    let mut names = Vec::new();
+    for extension in request.requested_extensions().into_iter().flatten() {
+        match extension {
+            ParsedExtension::SubjectAlternativeName(alternative) => names.extend(alternative.general_names.clone()),
+            ParsedExtension::BasicConstraints(constraints) if constraints.ca => return false,
+            _ => {}
+        }
+    }
+    names == [GeneralName::URI(&wanted)]
 }
 
 fn verify_der(der: &[u8]) -> Result<SubjectPublicKeyInfo, CsrError> {

@@ -20,8 +20,11 @@
 pub mod api;
 pub mod authenticate;
 mod authority;
+mod cipher_suite;
 pub mod csr;
 mod digest;
+mod external;
+mod impersonation;
 mod limits;
 mod metrics;
 pub mod pem;
@@ -33,6 +36,9 @@ mod settings;
 mod signer;
 
 pub use authority::{Authority, AuthorityError, Issued, Subject, answer};
+pub use cipher_suite::{CipherSuite, UnknownCipherSuite};
+pub use external::{ExternalCertificate, ExternalError, ExternalRequest, ExternalSigner};
+pub use impersonation::{ImpersonationError, NodeAccounts, NodeWorkloads, ServiceAccount};
 pub use limits::{OpenConnection, PeerLimits, Peers};
 pub use metrics::Metrics;
 pub use root::{
@@ -43,6 +49,6 @@ pub use rotation::{
     ConnectedProxy, Generation, HoldUp, Holder, Holders, Order, Phase, Rotation, RotationError, RotationSettings, Status, resume,
 };
 pub use service::{CertificateService, UnaryBody, presented};
-pub use serving::{LeastVersion, OwnCertificate, ServerConfigs, ServerKind, Serving, ServingError, ServingSettings};
+pub use serving::{ClientRoots, LeastVersion, OwnCertificate, ServerConfigs, ServerKind, Serving, ServingError, ServingSettings};
 pub use settings::{KeyAlgorithm, RsaBits, Settings, TrustDomains};
 pub use signer::{Bundle, Signer};

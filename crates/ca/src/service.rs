@@ -2,19 +2,23 @@
 //! certificate costs little more than its two signatures.
 
 use crate::{
-    api::{CertificateRequest, CertificateResponse, NODE_HEADER},
-    authenticate::{Authenticator, Caller, ClientCertificate, Presented},
+    api::{CERT_SIGNER, CertificateRequest, CertificateResponse, IMPERSONATED_IDENTITY, NODE_HEADER},
+    authenticate::{Authenticator, Caller, ClientCertificate, FORWARDED_CERTIFICATE_HEADER, Presented},
     authority::{Authority, AuthorityError, Issued, Subject, answer},
     csr,
+    external::{self, ExternalError, ExternalRequest, ExternalSigner, Signed},
+    impersonation::{ImpersonationError, NodeAccounts},
     limits::Peers,
     metrics::Metrics,
     rotation::{Holder, Holders},
 };
+use base::SpiffeIdentity;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Limited};
 use prost::Message;
+use rcgen::SubjectPublicKeyInfo;
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -36,6 +40,8 @@ pub struct CertificateService {
     peers: Peers,
     metrics: Metrics,
     holders: Arc<Holders>,
+    node_accounts: Option<NodeAccounts>,
+    external: Option<Arc<dyn ExternalSigner>>,
 }
 
 impl CertificateService {
@@ -47,7 +53,17 @@ impl CertificateService {
         metrics: Metrics,
         holders: Arc<Holders>,
     ) -> Self {
-        Self { authority, authenticator, peers, metrics, holders }
+        Self { authority, authenticator, peers, metrics, holders, node_accounts: None, external: None }
+    }
+
+    /// Node proxies may ask for certificates of the workloads of their nodes.
+    pub fn with_node_accounts(self, node_accounts: NodeAccounts) -> Self {
+        Self { node_accounts: Some(node_accounts), ..self }
+    }
+
+    /// Workloads get certificates of this signer, not of our own CA.
+    pub fn with_external_signer(self, external: Arc<dyn ExternalSigner>) -> Self {
+        Self { external: Some(external), ..self }
     }
 
     /// Answers one call of [`crate::api::CREATE_CERTIFICATE`].
@@ -83,12 +99,17 @@ impl CertificateService {
         }
         let (head, body) = request.into_parts();
         let now = SystemTime::now();
-        let caller = self.authenticator.authenticate(presented(&head.headers, certificate), now).await.map_err(|error| error.status())?;
+        let caller =
+            self.authenticator.authenticate(presented(&head.headers, certificate, address), now).await.map_err(|error| error.status())?;
         let request = self.read(body).await?;
-        let (response, holder) = self.issue(&request, &caller, now)?;
+        let (response, holder) = self.issue(&request, &caller, now).await?;
         let node = head.headers.get(NODE_HEADER).and_then(|node| node.to_str().ok()).filter(|node| node.len() <= LONGEST_NODE);
-        self.holders.note(node, address.ip(), holder, now);
-        tracing::debug!(identity = %caller.identity, peer = %address, by = caller.credential.as_str(), "a certificate was issued");
+        let holder_identity = holder.identity.clone();
+        // A node proxy asks for many identities, and is not the holder of any of them.
+        if holder.identity == caller.identity {
+            self.holders.note(node, address.ip(), holder, now);
+        }
+        tracing::debug!(identity = %holder_identity, caller = %caller.identity, peer = %address, by = caller.credential.as_str(), "a certificate was issued");
         Ok(response)
     }
 
@@ -123,30 +144,74 @@ impl CertificateService {
         CertificateRequest::decode(bytes).map_err(|_| malformed())
     }
 
-    fn issue(&self, request: &CertificateRequest, caller: &Caller, now: SystemTime) -> Result<(CertificateResponse, Holder), Status> {
-        // Another identity than its own is for node proxies, which are not served. To ignore the wish would hide that.
-        if let Some(metadata) = &request.metadata
-            && let Some(key) = ["ImpersonatedIdentity", "CertSigner"].into_iter().find(|key| metadata.fields.contains_key(*key))
-        {
-            self.metrics.refused("metadata");
-            return Err(Status::permission_denied(format!("the metadata {key} is not served here")));
-        }
+    async fn issue(&self, request: &CertificateRequest, caller: &Caller, now: SystemTime) -> Result<(CertificateResponse, Holder), Status> {
+        let identity = self.subject(request, caller)?;
         let lifetime = self.authority.lifetime(request.validity_duration).map_err(|error| self.sign_error(&error))?;
         let key = csr::verify(&request.csr).map_err(|error| {
             self.metrics.csr_parsing_errors.inc();
             Status::invalid_argument(error.to_string())
         })?;
         let signer = self.authority.signer();
-        let subject = Subject::Workload(caller.identity.clone());
-        let issued: Issued = self.authority.issue(&signer, &key, &subject, lifetime, now).map_err(|error| self.sign_error(&error))?;
-        self.metrics.issued.inc();
-        let holder = Holder {
-            identity: caller.identity.clone(),
-            signer: signer.fingerprint.clone(),
-            bundle: signer.bundle.hash.clone(),
-            expires: issued.expires,
+        let (cert_chain, expires) = match &self.external {
+            // Without one, the `CertSigner` that Istio's agents name is passed over, as by Istio's own CA.
+            None => {
+                let subject = Subject::Workload(identity.clone());
+                let issued: Issued =
+                    self.authority.issue(&signer, &key, &subject, lifetime, now).map_err(|error| self.sign_error(&error))?;
+                (answer(&issued, &signer), issued.expires)
+            }
+            Some(external) => {
+                let signer = request.metadata_text(CERT_SIGNER).map(str::to_owned);
+                let request = ExternalRequest { csr: request.csr.clone(), identity: identity.clone(), signer, lifetime };
+                let signed = self.sign_elsewhere(external.as_ref(), &request, &key).await?;
+                (signed.chain, signed.expires)
+            }
         };
-        Ok((CertificateResponse { cert_chain: answer(&issued, &signer) }, holder))
+        self.metrics.issued.inc();
+        let holder = Holder { identity, signer: signer.fingerprint.clone(), bundle: signer.bundle.hash.clone(), expires };
+        Ok((CertificateResponse { cert_chain }, holder))
+    }
+
+    /// Who the certificate is for: the caller, or whom it may ask for.
+    fn subject(&self, request: &CertificateRequest, caller: &Caller) -> Result<SpiffeIdentity, Status> {
+        let Some(wanted) = request.metadata_text(IMPERSONATED_IDENTITY) else { return Ok(caller.identity.clone()) };
+        let domains = self.authority.trust_domains().ok_or_else(|| self.sign_error(&AuthorityError::NotReady))?;
+        let checked = match &self.node_accounts {
+            Some(accounts) => accounts.check(caller, wanted, &domains),
+            None => Err(ImpersonationError::NobodyTrusted),
+        };
+        checked.map_err(|error| {
+            self.metrics.authentication_failed("impersonation");
+            tracing::warn!(caller = %caller.identity, "no certificate of another identity is issued: {error}");
+            Status::unauthenticated("request impersonation authentication failure")
+        })
+    }
+
+    async fn sign_elsewhere(
+        &self,
+        external: &dyn ExternalSigner,
+        request: &ExternalRequest,
+        key: &SubjectPublicKeyInfo,
+    ) -> Result<Signed, Status> {
+        if !csr::names_only(&request.csr, &request.identity) {
+            self.metrics.csr_parsing_errors.inc();
+            let text = "the CSR must ask for the caller's SPIFFE identity as its only name: the external signer signs it as it is";
+            return Err(Status::invalid_argument(text));
+        }
+        let signed = match external.sign(request).await {
+            Ok(certificate) => {
+                let own = self.authority.signer().bundle.clone();
+                external::check(&certificate, key, &request.identity, &own, SystemTime::now())
+            }
+            Err(error) => Err(error),
+        };
+        signed.map_err(|error| {
+            self.metrics.csr_sign_errors.with_label_values(&["CERT_GEN_ERROR"]).inc();
+            match error {
+                ExternalError::Refused(text) => Status::invalid_argument(text),
+                ExternalError::Failed(text) => Status::unavailable(text),
+            }
+        })
     }
 
     fn sign_error(&self, error: &AuthorityError) -> Status {
@@ -161,9 +226,15 @@ impl CertificateService {
 }
 
 /// What the headers and the handshake of a request say of its caller.
-pub fn presented<'a>(headers: &'a HeaderMap, certificate: Option<&'a ClientCertificate>) -> Presented<'a> {
+pub fn presented<'a>(headers: &'a HeaderMap, certificate: Option<&'a ClientCertificate>, address: SocketAddr) -> Presented<'a> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Presented { certificate, authorization: text("authorization"), cluster: text("clusterid") }
+    Presented {
+        certificate,
+        authorization: text("authorization"),
+        cluster: text("clusterid"),
+        forwarded: text(FORWARDED_CERTIFICATE_HEADER),
+        address: Some(address.ip()),
+    }
 }
 
 fn framed(message: &CertificateResponse) -> Response<UnaryBody> {

@@ -2,6 +2,7 @@
 
 use crate::{
     authority::{Authority, AuthorityError, Subject},
+    cipher_suite::CipherSuite,
     pem,
     signer::{Signer, seconds},
 };
@@ -13,7 +14,7 @@ use std::{
 };
 use tokio::sync::watch;
 use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig, SupportedProtocolVersion,
+    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer},
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -63,6 +64,8 @@ pub struct ServingSettings {
     pub lifetime: Duration,
     /// The oldest version of TLS.
     pub least_version: LeastVersion,
+    /// The suites of TLS 1.2; empty means all that are good.
+    pub cipher_suites: Vec<CipherSuite>,
 }
 
 /// A certificate of the operator's own, in the place of one that we would make (`--tlsCertFile`, `--tlsKeyFile`). Whoever
@@ -115,9 +118,15 @@ pub struct Serving {
     secured: watch::Sender<Arc<ServerConfig>>,
     webhook: watch::Sender<Arc<ServerConfig>>,
     renewal: SystemTime,
-    /// The certificate that is shown, and the hash of the roots that clients are checked with.
-    served: (Option<CertificateDer<'static>>, String),
+    client_roots: ClientRoots,
+    served: Served,
 }
+
+/// Roots that clients may have beside those of the CA: those of external signers, and of `--caCertFile`.
+pub type ClientRoots = watch::Receiver<Arc<Vec<CertificateDer<'static>>>>;
+
+/// The certificate that is shown, and what clients are checked with: the hash of the CA's roots, and further ones.
+type Served = (Option<CertificateDer<'static>>, String, Arc<Vec<CertificateDer<'static>>>);
 
 impl Serving {
     /// The first configurations.
@@ -125,14 +134,28 @@ impl Serving {
     /// # Errors
     /// When no certificate can be made, or the one given does not fit its key.
     pub fn new(authority: Arc<Authority>, settings: ServingSettings, own: Option<OwnCertificate>) -> Result<Self, ServingError> {
+        Self::with_client_roots(authority, settings, own, watch::channel(Arc::default()).1)
+    }
+
+    /// The same, with further roots of clients.
+    ///
+    /// # Errors
+    /// As [`Serving::new`].
+    pub fn with_client_roots(
+        authority: Arc<Authority>,
+        settings: ServingSettings,
+        own: Option<OwnCertificate>,
+        mut client_roots: ClientRoots,
+    ) -> Result<Self, ServingError> {
         // Followed from before the first look, or a change right after it would be missed.
         let signers = authority.follow();
         let (pair, renewal) = certificate(&authority, &settings, own.as_ref())?;
         let signer = authority.signer();
-        let secured = watch::Sender::new(Arc::new(config(ServerKind::Secured, &signer, &settings, &pair)?));
-        let webhook = watch::Sender::new(Arc::new(config(ServerKind::Webhook, &signer, &settings, &pair)?));
-        let served = (pair.0.first().cloned(), signer.bundle.hash.clone());
-        Ok(Self { authority, signers, settings, own, secured, webhook, renewal, served })
+        let more = client_roots.borrow_and_update().clone();
+        let secured = watch::Sender::new(Arc::new(config(ServerKind::Secured, &signer, &more, &settings, &pair)?));
+        let webhook = watch::Sender::new(Arc::new(config(ServerKind::Webhook, &signer, &more, &settings, &pair)?));
+        let served = (pair.0.first().cloned(), signer.bundle.hash.clone(), more);
+        Ok(Self { authority, signers, settings, own, secured, webhook, renewal, client_roots, served })
     }
 
     /// Where servers take their configurations from.
@@ -147,6 +170,7 @@ impl Serving {
             tokio::select! {
                 () = tokio::time::sleep(wait.max(RETRY)) => {}
                 changed = self.signers.changed() => if changed.is_err() { return },
+                Ok(()) = self.client_roots.changed() => {}
             }
             match self.renew() {
                 Ok(true) => tracing::info!("the serving certificate was renewed"),
@@ -161,14 +185,15 @@ impl Serving {
     fn renew(&mut self) -> Result<bool, ServingError> {
         let (pair, renewal) = certificate(&self.authority, &self.settings, self.own.as_ref())?;
         let signer = self.authority.signer();
-        let (leaf, roots) = (pair.0.first().cloned(), signer.bundle.hash.clone());
+        let more = self.client_roots.borrow().clone();
+        let serve = (pair.0.first().cloned(), signer.bundle.hash.clone(), more.clone());
         self.renewal = renewal;
-        if self.served == (leaf.clone(), roots.clone()) {
+        if self.served == serve {
             return Ok(false);
         }
-        self.secured.send_replace(Arc::new(config(ServerKind::Secured, &signer, &self.settings, &pair)?));
-        self.webhook.send_replace(Arc::new(config(ServerKind::Webhook, &signer, &self.settings, &pair)?));
-        self.served = (leaf, roots);
+        self.secured.send_replace(Arc::new(config(ServerKind::Secured, &signer, &more, &self.settings, &pair)?));
+        self.webhook.send_replace(Arc::new(config(ServerKind::Webhook, &signer, &more, &self.settings, &pair)?));
+        self.served = serve;
         Ok(true)
     }
 }
@@ -196,15 +221,21 @@ fn certificate(
     Ok(((chain, key), now + Duration::from_secs(life / 2)))
 }
 
-fn config(kind: ServerKind, signer: &Signer, settings: &ServingSettings, pair: &Pair) -> Result<ServerConfig, ServingError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+fn config(
+    kind: ServerKind,
+    signer: &Signer,
+    client_roots: &[CertificateDer<'static>],
+    settings: &ServingSettings,
+    pair: &Pair,
+) -> Result<ServerConfig, ServingError> {
+    let provider = Arc::new(provider(&settings.cipher_suites));
     let versions: &[&SupportedProtocolVersion] = match settings.least_version {
         LeastVersion::Tls12 => &[&TLS13, &TLS12],
         LeastVersion::Tls13 => &[&TLS13],
     };
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
     let builder = match kind {
-        ServerKind::Secured => builder.with_client_cert_verifier(client_verifier(signer, provider)?),
+        ServerKind::Secured => builder.with_client_cert_verifier(client_verifier(signer, client_roots, provider)?),
         ServerKind::Webhook => builder.with_no_client_auth(),
     };
     let (chain, key) = pair;
@@ -219,10 +250,23 @@ fn config(kind: ServerKind, signer: &Signer, settings: &ServingSettings, pair: &
     Ok(config)
 }
 
+fn provider(cipher_suites: &[CipherSuite]) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if !cipher_suites.is_empty() {
+        let chosen = |suite: &SupportedCipherSuite| suite.tls13().is_some() || cipher_suites.iter().any(|chosen| chosen.0 == *suite);
+        provider.cipher_suites.retain(chosen);
+    }
+    provider
+}
+
 /// Takes certificates of every root that is trusted now, so also of the one that is on its way out, unless revoked.
-fn client_verifier(signer: &Signer, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, ServingError> {
+fn client_verifier(
+    signer: &Signer,
+    client_roots: &[CertificateDer<'static>],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, ServingError> {
     let mut roots = RootCertStore::empty();
-    for root in &signer.bundle.roots {
+    for root in signer.bundle.roots.iter().chain(client_roots) {
         roots.add(root.clone())?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)

@@ -116,7 +116,7 @@ async fn wishes_for_another_identity_are_refused() {
     let metadata = Struct { fields: [("ImpersonatedIdentity".to_owned(), value)].into() };
     let request = CertificateRequest { csr: csr(), validity_duration: 0, metadata: Some(metadata) };
     let (code, _) = mesh.send(&request, Some(&mesh.token("kube-system", "ztunnel")), None).await.unwrap_err();
-    assert_eq!(code, Code::PermissionDenied);
+    assert_eq!(code, Code::Unauthenticated);
 }
 
 /// A token's header and payload, to be changed.

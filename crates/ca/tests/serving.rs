@@ -25,6 +25,7 @@ fn settings() -> ServingSettings {
         addresses: Vec::new(),
         lifetime: HOUR,
         least_version: ca::LeastVersion::Tls12,
+        cipher_suites: Vec::new(),
     }
 }
 

@@ -12,5 +12,5 @@ pub mod file;
 mod store;
 
 pub use event::{Change, Event, JwksSource};
-pub use features::Features;
+pub use features::{Features, JwksFetch};
 pub use store::{Key, Store, StoreChanges};

@@ -1,6 +1,6 @@
 //! Asks an issuer for its keys.
 
-use crate::{key_set, transport::Transport};
+use crate::{Options, key_set, transport::Transport};
 use config::JwksSource;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -48,6 +48,24 @@ pub enum FetchError {
     /// The answer is no set of keys.
     #[error("the answer is no JSON Web Key Set with at least one key")]
     NoKeys,
+}
+
+/// Asks issuers, for others than the gate.
+pub struct Fetcher(Transport);
+
+impl Fetcher {
+    /// With the certificates and addresses of the options.
+    pub fn new(options: &Options) -> Self {
+        Self(Transport::new(options))
+    }
+
+    /// The keys behind `source`, within `timeout`.
+    ///
+    /// # Errors
+    /// If they cannot be had.
+    pub async fn keys(&self, source: &JwksSource, timeout: Duration) -> Result<Arc<str>, FetchError> {
+        keys(&self.0, source, timeout).await
+    }
 }
 
 /// The keys behind `source`, within `timeout`.

@@ -1,10 +1,13 @@
-//! The way of events from the sources to the pipeline: a RequestAuthentication waits until its issuers were asked once.
+//! The way of events from the sources to the pipeline: a RequestAuthentication waits until its issuers were asked once,
+//! unless their keys are known from before.
 
 use crate::{
     Options,
     fetch::{self, FetchError},
     issuer::{Issuer, Outcome},
+    keeper::Keeper,
     metrics::Metrics,
+    store::KeyStore,
     transport::Transport,
 };
 use base::{ClusterId, Namespace};
@@ -44,14 +47,21 @@ struct Gate {
     issuers: BTreeMap<JwksSource, Issuer>,
     held: Vec<Held>,
     fetches: JoinSet<(JwksSource, Result<Arc<str>, FetchError>)>,
+    keeper: Keeper,
     out: mpsc::Sender<Vec<Event>>,
 }
 
-/// Passes events on, with the keys of the issuers that they name. Ends with `events`.
-pub fn through(mut events: mpsc::Receiver<Vec<Event>>, options: Options, registry: &prometheus::Registry) -> mpsc::Receiver<Vec<Event>> {
+/// Passes events on, with the keys of the issuers that they name, which `store` keeps. Ends with `events`.
+pub fn through(
+    mut events: mpsc::Receiver<Vec<Event>>,
+    options: Options,
+    store: Option<Arc<dyn KeyStore>>,
+    registry: &prometheus::Registry,
+) -> mpsc::Receiver<Vec<Event>> {
     let (out, passed) = mpsc::channel(64);
     let mut gate = Gate {
         transport: Transport::new(&options),
+        keeper: Keeper::new(store, options.lifetime),
         options,
         metrics: Metrics::new(registry),
         wanted: BTreeMap::new(),
@@ -61,9 +71,11 @@ pub fn through(mut events: mpsc::Receiver<Vec<Event>>, options: Options, registr
         out,
     };
     tokio::spawn(async move {
+        gate.keeper.load().await;
         loop {
             gate.ask_due();
             let next = gate.issuers.values().filter_map(Issuer::due).min();
+            let keep = gate.keeper.due();
             let batch = tokio::select! {
                 events = events.recv() => match events {
                     Some(events) => gate.take(events),
@@ -71,6 +83,10 @@ pub fn through(mut events: mpsc::Receiver<Vec<Event>>, options: Options, registr
                 },
                 Some(Ok((source, answer))) = gate.fetches.join_next() => gate.answered(&source, &answer),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Vec::new(),
+                () = sleep_until(keep.unwrap_or_else(Instant::now)), if keep.is_some() => {
+                    gate.keeper.save().await;
+                    Vec::new()
+                }
             };
             if !batch.is_empty() && gate.out.send(batch).await.is_err() {
                 return;
@@ -85,11 +101,12 @@ impl Gate {
     fn take(&mut self, events: Vec<Event>) -> Vec<Event> {
         let mut batch = Vec::new();
         for event in events {
-            match about(&event) {
+            match about(&event, &self.options) {
                 Some((key, wanted)) => {
                     // What was said of the object before is out of date, also if it is still held back.
                     self.held.retain(|held| held.object.as_ref() != Some(&key));
                     let sources: BTreeSet<JwksSource> = wanted.keys().cloned().collect();
+                    batch.extend(self.recalled(&sources));
                     if wanted.is_empty() {
                         self.wanted.remove(&key);
                     } else {
@@ -106,6 +123,19 @@ impl Gate {
         }
         batch.extend(self.forget_unwanted());
         batch
+    }
+
+    /// The keys of issuers that are new here and known from before.
+    fn recalled(&mut self, sources: &BTreeSet<JwksSource>) -> Vec<Event> {
+        let now = Instant::now();
+        let mut events = Vec::new();
+        for source in sources.iter().filter(|source| !self.issuers.contains_key(*source)).cloned().collect::<Vec<_>>() {
+            if let Some((keys, confirmed)) = self.keeper.recall(&source, now) {
+                events.push(keys_event(&source, Some(keys.clone())));
+                self.issuers.insert(source, Issuer::known(keys, confirmed, now));
+            }
+        }
+        events
     }
 
     fn hold_or_pass(&mut self, event: Event, object: Option<ObjectKey>, sources: BTreeSet<JwksSource>, batch: &mut Vec<Event>) {
@@ -143,6 +173,9 @@ impl Gate {
         // Nobody may want it any more.
         let Some(issuer) = self.issuers.get_mut(source) else { return Vec::new() };
         let outcome = issuer.answered(answer, &self.options, Instant::now());
+        if let Some((keys, confirmed)) = issuer.keys() {
+            self.keeper.note(source, keys, confirmed);
+        }
         if let Err(error) = answer {
             let effect = match &outcome {
                 Outcome::Keys(None) => "the last good keys are too old, so that its tokens are refused",
@@ -181,11 +214,13 @@ fn keys_event(source: &JwksSource, keys: Option<Arc<str>>) -> Event {
 }
 
 /// The RequestAuthentication that an event is about, and what it names; nothing, if it is gone.
-fn about(event: &Event) -> Option<(ObjectKey, BTreeMap<JwksSource, Duration>)> {
+fn about(event: &Event, options: &Options) -> Option<(ObjectKey, BTreeMap<JwksSource, Duration>)> {
     match &event.change {
         Change::Set(AnyObject::RequestAuthentication(object)) => {
             let rules = object.spec.jwt_rules.iter();
-            let wanted = rules.filter_map(|rule| Some((JwksSource::of(rule)?, rule.timeout.map_or(TIMEOUT, |timeout| timeout.0))));
+            let wanted = rules
+                .filter(|rule| !options.uris_elsewhere || rule.jwks_uri.is_empty())
+                .filter_map(|rule| Some((JwksSource::of(rule)?, rule.timeout.map_or(TIMEOUT, |timeout| timeout.0))));
             let (namespace, name) = (object.metadata.namespace.clone(), object.metadata.name.clone());
             Some(((event.cluster.clone(), namespace, name), wanted.collect()))
         }

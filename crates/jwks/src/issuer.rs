@@ -35,6 +35,16 @@ impl Issuer {
         Self { keys: None, confirmed: None, failures: 0, due: Some(now), attempted: false }
     }
 
+    /// One whose keys were known before the process started; it is asked at once nevertheless.
+    pub fn known(keys: Arc<str>, confirmed: Instant, now: Instant) -> Self {
+        Self { keys: Some(keys), confirmed: Some(confirmed), attempted: true, ..Self::new(now) }
+    }
+
+    /// The keys, and when they were confirmed.
+    pub fn keys(&self) -> Option<(&Arc<str>, Instant)> {
+        Some((self.keys.as_ref()?, self.confirmed?))
+    }
+
     /// When to ask next; `None` while an answer is awaited.
     pub fn due(&self) -> Option<Instant> {
         self.due

@@ -9,12 +9,15 @@
 mod fetch;
 mod gate;
 mod issuer;
+mod keeper;
 mod key_set;
 mod metrics;
+pub mod store;
 mod transport;
 
-pub use fetch::FetchError;
+pub use fetch::{FetchError, Fetcher};
 pub use gate::through;
+pub use store::{FileKeyStore, KeyStore};
 
 use base::Cidr;
 use std::{path::PathBuf, time::Duration};
@@ -28,6 +31,8 @@ pub struct Options {
     pub retry: Duration,
     /// How long keys are good for while their issuer does not answer. After that its tokens are refused.
     pub lifetime: Duration,
+    /// Whether Envoys fetch what is behind a `jwksUri` (`PILOT_JWT_ENABLE_REMOTE_JWKS=envoy`), so that nobody else has to.
+    pub uris_elsewhere: bool,
     /// A file of certificates (PEM) to trust beside those of the system.
     pub roots: Option<PathBuf>,
     /// Addresses that are never asked (`BLOCKED_CIDRS_IN_JWKS_URIS`): whoever may write policies could make istiod reach
@@ -41,6 +46,7 @@ impl Default for Options {
             refresh: Duration::from_secs(20 * 60),
             retry: Duration::from_secs(1),
             lifetime: Duration::from_secs(24 * 60 * 60),
+            uris_elsewhere: false,
             roots: None,
             blocked: Vec::new(),
         }
@@ -60,6 +66,7 @@ impl Options {
         Self {
             refresh: refresh.map_or(default.refresh, |refresh| refresh.0).max(Duration::from_secs(1)),
             roots: Some(PathBuf::from(EXTRA_ROOTS)).filter(|path| path.is_file()),
+            uris_elsewhere: variable("PILOT_JWT_ENABLE_REMOTE_JWKS").is_some_and(|mode| mode == "envoy"),
             blocked: blocked.split(',').filter_map(|range| range.trim().parse().ok()).collect(),
             ..default
         }

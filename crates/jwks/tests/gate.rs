@@ -101,7 +101,7 @@ struct Through {
 impl Through {
     fn new(options: Options) -> Self {
         let (into, events) = mpsc::channel(8);
-        Self { into, out: jwks::through(events, options, &prometheus::Registry::new()) }
+        Self { into, out: jwks::through(events, options, None, &prometheus::Registry::new()) }
     }
 
     async fn next(&mut self) -> Result<Vec<Change>> {

@@ -9,6 +9,9 @@ use std::{
     sync::Arc,
 };
 
+/// The proxy's container.
+const PROXY: &str = "istio-proxy";
+
 /// An object is this within its kind.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Name {
@@ -103,8 +106,8 @@ fn named(metadata: &Metadata) -> Name {
     Name { namespace: metadata.namespace.clone(), name: metadata.name.clone() }
 }
 
-/// Gives back what lists were allocated beyond their length: a list of one or two has room for four, and there are
-/// thousands of pods, slices and services.
+/// Drops what nobody reads, and gives back what lists were allocated beyond their length (a list of one or two has room for
+/// four): there are thousands of pods, slices and services.
 fn fit(object: &mut AnyObject) {
     match object {
         AnyObject::Pod(pod) => {
@@ -112,10 +115,16 @@ fn fit(object: &mut AnyObject) {
             // Of the conditions, readiness alone says something of a workload.
             pod.status.conditions.retain(|condition| condition.condition_type == "Ready");
             pod.status.conditions.shrink_to_fit();
+            // A single one is said in `podIP` as well.
+            if pod.status.pod_ips.len() < 2 {
+                pod.status.pod_ips = Vec::new();
+            }
             pod.status.pod_ips.shrink_to_fit();
             for containers in [&mut pod.spec.containers, &mut pod.spec.init_containers] {
+                // Which port has which name, EndpointSlices tell; of the containers, the proxy's alone is looked at.
+                containers.retain(|container| container.name == PROXY);
                 containers.shrink_to_fit();
-                containers.iter_mut().for_each(|container| container.ports.shrink_to_fit());
+                containers.iter_mut().for_each(|container| container.ports = Vec::new());
             }
             pod.metadata.owner_references.shrink_to_fit();
         }
@@ -124,7 +133,7 @@ fn fit(object: &mut AnyObject) {
             slice.spec.endpoints.shrink_to_fit();
             slice.spec.endpoints.iter_mut().for_each(|endpoint| endpoint.addresses.shrink_to_fit());
             slice.spec.ports.shrink_to_fit();
-            slice.metadata.owner_references.shrink_to_fit();
+            slice.metadata.owner_references = Vec::new();
         }
         AnyObject::Service(service) => {
             let Some(service) = Arc::get_mut(service) else { return };
@@ -194,7 +203,10 @@ fn without_weight<T: Resource>(object: Arc<Object<T>>) -> Object<T> {
     object.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     // Of these there are thousands.
     if matches!(T::KIND, Kind::Pod | Kind::EndpointSlice | Kind::Service | Kind::Node) {
-        object.metadata.uid = String::new();
+        // Tokens are bound to pods by it.
+        if T::KIND != Kind::Pod {
+            object.metadata.uid = String::new();
+        }
         object.metadata.annotations.retain(|key, _| key.contains("istio.io/") && key != "sidecar.istio.io/status");
     }
     object

@@ -1,8 +1,9 @@
 //! Flags and environment variables of the CA, under Istio's names where Istio has the thing.
 
-use ca::{KeyAlgorithm, LeastVersion, OwnCertificate, PeerLimits, ServingSettings, Settings};
+use base::Cidr;
+use ca::{CipherSuite, KeyAlgorithm, LeastVersion, OwnCertificate, PeerLimits, ServiceAccount, ServingSettings, Settings};
 use clap::{ArgAction, Args, ValueEnum};
-use istio_api::Duration;
+use istio_api::{Duration, security::request_authentication::JwtRule};
 use std::{net::IpAddr, path::PathBuf};
 
 /// Certificates, and who may have them.
@@ -52,6 +53,24 @@ pub struct IdentityArguments {
     /// The revision of this control plane
     #[arg(long, default_value = "", env = "REVISION")]
     pub revision: String,
+    /// Service accounts (namespace/name) of node proxies, which may ask for certificates of the pods of their nodes
+    #[arg(long, env = "CA_TRUSTED_NODE_ACCOUNTS", value_delimiter = ',', value_parser = service_account)]
+    pub trusted_node_accounts: Vec<ServiceAccount>,
+    /// Address ranges of gateways that are believed what they say of their callers (x-forwarded-client-cert)
+    #[arg(long, env = "TRUSTED_GATEWAY_CIDR", value_delimiter = ',')]
+    pub trusted_gateway_cidr: Vec<Cidr>,
+    /// One more issuer of tokens beside the clusters: JSON of issuer, audiences and jwksUri
+    #[arg(long, env = "JWT_RULE", value_parser = token_rule)]
+    pub jwt_rule: Option<JwtRule>,
+    /// Who signs certificates of workloads in the place of our CA: ISTIOD_RA_KUBERNETES_API, a signer of the cluster
+    #[arg(long, env = "EXTERNAL_CA")]
+    pub external_ca: Option<ExternalCa>,
+    /// The signer of the cluster for workloads that name none
+    #[arg(long, env = "K8S_SIGNER")]
+    pub k8s_signer: Option<String>,
+    /// What stands before the name of a signer that a workload gives
+    #[arg(long, env = "CERT_SIGNER_DOMAIN")]
+    pub cert_signer_domain: Option<String>,
     /// Further names that istiod is reached by
     #[arg(long, env = "ISTIOD_CUSTOM_HOST", value_delimiter = ',')]
     pub istiod_custom_host: Vec<String>,
@@ -61,6 +80,12 @@ pub struct IdentityArguments {
     /// Its key
     #[arg(long, requires = "tls_cert_file")]
     pub tls_key_file: Option<PathBuf>,
+    /// Certificates (PEM) that clients of the TLS port may chain to beside those of the CA
+    #[arg(long)]
+    pub ca_cert_file: Option<PathBuf>,
+    /// Cipher suites of TLS 1.2, by Go's names; all good ones without. Those of TLS 1.3 cannot be chosen
+    #[arg(long = "tls-cipher-suites", value_delimiter = ',')]
+    pub tls_cipher_suites: Vec<CipherSuite>,
     /// The oldest version of TLS
     #[arg(long = "tls-min-version", default_value = "TLSV1_2", value_enum, ignore_case = true)]
     pub tls_min_version: TlsVersion,
@@ -73,6 +98,29 @@ pub struct IdentityArguments {
     /// The same, at once
     #[arg(long, default_value_t = PeerLimits::default().burst)]
     pub request_burst_per_peer: f64,
+}
+
+/// Istio's word for an external signer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ExternalCa {
+    /// A signer of the cluster
+    #[value(name = "ISTIOD_RA_KUBERNETES_API")]
+    Kubernetes,
+}
+
+fn service_account(text: &str) -> Result<ServiceAccount, String> {
+    let (namespace, name) = text.trim().split_once('/').ok_or("a service account is namespace/name")?;
+    Ok(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+fn token_rule(text: &str) -> Result<JwtRule, String> {
+    let rule: JwtRule = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    match (rule.issuer.is_empty(), rule.audiences.is_empty()) {
+        (true, _) => Err("issuer is missing".to_owned()),
+        // A token for anybody would be one for us.
+        (false, true) => Err("audiences is missing".to_owned()),
+        (false, false) => Ok(rule),
+    }
 }
 
 /// Istio's words for versions of TLS.
@@ -135,6 +183,7 @@ impl IdentityArguments {
                 TlsVersion::Tls12 => LeastVersion::Tls12,
                 TlsVersion::Tls13 => LeastVersion::Tls13,
             },
+            cipher_suites: self.tls_cipher_suites.clone(),
         }
     }
 

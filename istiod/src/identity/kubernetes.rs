@@ -142,6 +142,11 @@ impl ApiServerTokens {
         Self { client }
     }
 
+    /// The API server.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     async fn text(&self, path: &str) -> Result<String, String> {
         let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
         self.client.request_text(request).await.map_err(|error| format!("{path}: {error}"))

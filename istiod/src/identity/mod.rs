@@ -2,14 +2,20 @@
 
 mod arguments;
 mod follow;
+mod issuer_keys;
 mod kubernetes;
+mod kubernetes_signer;
+mod node_workloads;
+mod roots;
 mod rotate;
 mod secured;
 mod token;
+mod token_issuer;
 
 pub use arguments::IdentityArguments;
+pub use issuer_keys::key_store;
 pub use rotate::RotationHandle;
-pub use secured::serve as serve_secured;
+pub use secured::{serve as serve_secured, serve_plaintext};
 pub use token::{TokenArguments, print_token};
 
 use crate::{
@@ -18,14 +24,18 @@ use crate::{
 };
 use ads::Connections;
 use anyhow::Context;
+use arguments::ExternalCa;
 use base::ClusterId;
 use ca::{
-    Authority, BundleWriter, CertificateService, FileRootStore, Holders, KeyMaterial, Metrics, Peers, PluggedIn, RootStore,
-    RotationSettings, ServerConfigs, Serving, Settings, Signer,
+    Authority, BundleWriter, CertificateService, ExternalSigner, FileRootStore, Holders, KeyMaterial, Metrics, NodeAccounts, Peers,
+    PluggedIn, RootStore, RotationSettings, ServerConfigs, ServiceAccount, Serving, Settings, Signer,
     authenticate::{Authenticator, FileKeys, Tokens, TokensSettings},
 };
 use kubernetes::{ApiServerTokens, ConfigMaps, SecretStore};
+use kubernetes_signer::{KubernetesSigner, SignerNames};
+use node_workloads::PublishedPods;
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -115,7 +125,12 @@ pub async fn start(
         ClusterId::new(&arguments.cluster_id),
         TokensSettings { audiences: own.token_audiences.clone(), ..TokensSettings::default() },
     );
+    let tokens = match own.jwt_rule.clone() {
+        Some(rule) => token_issuer::add(tokens, rule),
+        None => tokens,
+    };
     let (cluster, replicas) = (ClusterId::new(&arguments.cluster_id), places.tokens.is_some());
+    let signer = external_signer(own, places.tokens.as_deref(), &readable)?;
     match (&own.token_keys, places.tokens) {
         // Folders beside a cluster, or in the place of one, have no keys of their own.
         (Some(path), _) => {
@@ -126,11 +141,22 @@ pub async fn start(
         (None, Some(server)) => tokens.set_cluster(cluster, server.clone(), Some(server)),
         (None, None) => {}
     }
-    let authenticator = Arc::new(Authenticator::new(authority.clone(), tokens, metrics.clone()));
-    let serving = Serving::new(authority.clone(), own.serving(), own.own_certificate())?;
+    let authenticator = Authenticator::new(authority.clone(), tokens, metrics.clone());
+    let authenticator = Arc::new(authenticator.with_trusted_gateways(own.trusted_gateway_cidr.clone()));
+    let client_roots = roots::of_clients(own.ca_cert_file.clone(), signer.is_some(), readable.clone());
+    let serving = Serving::with_client_roots(authority.clone(), own.serving(), own.own_certificate(), client_roots)?;
     let peers = Peers::new(own.limits());
     let holders = Arc::new(Holders::default());
     let service = CertificateService::new(authority.clone(), authenticator.clone(), peers.clone(), metrics.clone(), holders.clone());
+    let trusted: BTreeSet<ServiceAccount> = own.trusted_node_accounts.iter().cloned().collect();
+    let service = match trusted.is_empty() {
+        true => service,
+        false => service.with_node_accounts(NodeAccounts { trusted, workloads: Arc::new(PublishedPods(readable.clone())) }),
+    };
+    let service = match signer {
+        Some(signer) => service.with_external_signer(signer),
+        None => service,
+    };
     let (trust, trust_in) = watch::channel(rotate::first_trust(&authority));
     let rotation = rotate::Driver {
         authority: authority.clone(),
@@ -161,6 +187,24 @@ pub async fn start(
     tokio::spawn(follow::bundles(authority.clone(), places.bundles, namespaces));
     tokio::spawn(follow::expiry(authority, metrics));
     Ok(identity)
+}
+
+/// Who signs in the place of our CA, if anybody.
+fn external_signer(
+    own: &IdentityArguments,
+    server: Option<&ApiServerTokens>,
+    readable: &watch::Receiver<Arc<Published>>,
+) -> anyhow::Result<Option<Arc<dyn ExternalSigner>>> {
+    if own.external_ca != Some(ExternalCa::Kubernetes) {
+        return Ok(None);
+    }
+    let server = server.context("EXTERNAL_CA=ISTIOD_RA_KUBERNETES_API needs a cluster")?;
+    let names = SignerNames { default: own.k8s_signer.clone(), domain: own.cert_signer_domain.clone() };
+    anyhow::ensure!(
+        names.default.is_some() || names.domain.is_some(),
+        "EXTERNAL_CA=ISTIOD_RA_KUBERNETES_API needs K8S_SIGNER or CERT_SIGNER_DOMAIN, which say who signs"
+    );
+    Ok(Some(Arc::new(KubernetesSigner::new(server.client(), names, readable.clone()))))
 }
 
 /// Every replica looks at the store once a second; a phase lasts long enough for all of them to see it, and for what agents

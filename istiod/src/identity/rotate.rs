@@ -1,5 +1,6 @@
 //! Drives the rotation: hands it files, mesh configuration and connected proxies, and its results to the pipeline.
 
+use super::roots;
 use crate::pipeline::{Published, Trust};
 use ads::{ConnectionStatus, Connections};
 use base::SpiffeIdentity;
@@ -76,7 +77,7 @@ pub struct Driver {
 
 /// What the pipeline is told before the mesh configuration is known.
 pub fn first_trust(authority: &Authority) -> Arc<Trust> {
-    Arc::new(trust(&authority.signer().bundle, Vec::new()))
+    Arc::new(trust(&authority.signer().bundle, None, Vec::new()))
 }
 
 impl Driver {
@@ -168,7 +169,9 @@ impl Driver {
         });
         self.metrics.rotation_waiting.set(i64::try_from(newest.waiting_for.len()).unwrap_or(i64::MAX));
         told.waiting(&newest);
-        let next = trust(&self.authority.signer().bundle, newest.accepted_trust_domains.clone());
+        let (others, faults) = roots::of_mesh(&self.readable.borrow().mesh);
+        faults.into_iter().for_each(|fault| told.fault(fault));
+        let next = trust(&self.authority.signer().bundle, others.as_ref(), newest.accepted_trust_domains.clone());
         self.trust.send_if_modified(|current| {
             let changed = current.bundle != next.bundle || current.domains != next.domains;
             if changed {
@@ -215,12 +218,14 @@ impl Driver {
     }
 }
 
-/// What goes to the pipeline, and by PCDS to agents.
-fn trust(bundle: &Bundle, domains: Vec<String>) -> Trust {
+/// What goes to the pipeline, and by PCDS to agents: the roots of the CA, and those that the mesh configuration names.
+fn trust(own: &Bundle, others: Option<&Bundle>, domains: Vec<String>) -> Trust {
+    // Both were parsed before, so that they go together.
+    let bundle = others.and_then(|others| own.with(others).ok()).unwrap_or_else(|| own.clone());
     let content = ProxyConfig { ca_certificates_pem: bundle.roots.iter().map(ca::pem::encode_certificate).collect() };
     let mut roots = Resources::default();
     roots.insert(Arc::new(Encoded::new(ResourceType::ProxyConfig, "roots".into(), &content.encode_to_vec(), Arc::from([]))));
-    Trust { bundle: bundle.hash.clone(), roots, domains }
+    Trust { bundle: bundle.hash, roots, domains }
 }
 
 /// What has been said, so that it is not said every second.

@@ -36,6 +36,28 @@ pub async fn serve(listener: TcpListener, server: Server, identity: Identity, sh
     served.accept(listener, shutdown, connection).await;
 }
 
+/// Serves `listener` without TLS: streams of whoever comes, and certificates for tokens.
+pub async fn serve_plaintext(listener: TcpListener, server: Server, identity: Identity, shutdown: impl Future<Output = ()> + Send) {
+    let served = server.clone();
+    let connection = move |stream: TcpStream, address: SocketAddr| {
+        let (server, identity) = (server.clone(), identity.clone());
+        async move {
+            let answering = (server.clone(), identity.clone());
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let (server, identity) = answering.clone();
+                async move {
+                    Ok::<_, Infallible>(match (request.uri().path(), &identity.service) {
+                        (CREATE_CERTIFICATE, Some(service)) => service.handle(request, address, None).await.map(Either::Right),
+                        _ => server.handle(request, Peer { address, identity: None }).map(Either::Left),
+                    })
+                }
+            });
+            server.serve_requests(stream, address, service).await;
+        }
+    };
+    served.accept(listener, shutdown, connection).await;
+}
+
 async fn serve_connection(stream: TcpStream, address: SocketAddr, server: Server, identity: Identity) {
     let Some(_open) = identity.peers.connect(address.ip()) else {
         refuse(&identity, address, "connections", "too many connections from one address");
@@ -92,7 +114,8 @@ async fn answer(
         refuse(identity, address, "request_rate", "too many requests from one address");
         return refused(tonic::Status::resource_exhausted("too many requests from one address; wait before the next"));
     }
-    let caller = identity.authenticator.authenticate(presented(request.headers(), certificate.as_deref()), SystemTime::now()).await;
+    let caller =
+        identity.authenticator.authenticate(presented(request.headers(), certificate.as_deref(), address), SystemTime::now()).await;
     match caller {
         Ok(Caller { identity, .. }) => server.handle(request, Peer { address, identity: Some(identity) }).map(Either::Left),
         Err(refusal) => {

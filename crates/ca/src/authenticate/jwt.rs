@@ -162,6 +162,12 @@ pub(crate) fn expiry(token: &str) -> Option<i64> {
     whole(&decode::<Payload>(payload).ok()?.exp)
 }
 
+/// The issuer that a token says to be of. Nothing is proved by it.
+pub(crate) fn issuer(token: &str) -> Option<String> {
+    let (_, _, payload) = split(token).ok()?;
+    decode::<Payload>(payload).ok()?.iss
+}
+
 fn split(token: &str) -> Result<(&str, Vec<u8>, &str), TokenError> {
     if token.len() > LONGEST {
         return Err(TokenError::Malformed);

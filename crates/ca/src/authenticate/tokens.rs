@@ -129,11 +129,29 @@ struct Keys {
     issuer: Option<String>,
 }
 
+/// A good token.
+pub(crate) struct Checked {
+    /// What it says.
+    pub claims: Arc<Claims>,
+    /// How it was decided.
+    pub by: DecidedBy,
+    /// Whose it is; `None` for one of the further issuer.
+    pub cluster: Option<ClusterId>,
+}
+
+/// An issuer of tokens that is no cluster (Istio's `JWT_RULE`).
+struct FurtherIssuer {
+    issuer: String,
+    audiences: Vec<String>,
+    keys: Arc<Cluster>,
+}
+
 /// Checks tokens of any number of clusters.
 pub struct Tokens {
     own: ClusterId,
     settings: TokensSettings,
     clusters: RwLock<BTreeMap<ClusterId, Arc<Cluster>>>,
+    further: Option<FurtherIssuer>,
     remembered: Cache,
     reviews: tokio::sync::Semaphore,
 }
@@ -142,7 +160,13 @@ impl Tokens {
     /// Without any cluster yet. `own` is meant by callers that name none.
     pub fn new(own: ClusterId, settings: TokensSettings) -> Self {
         let (remembered, reviews) = (Cache::new(settings.remembered), tokio::sync::Semaphore::new(settings.reviews.max(1)));
-        Self { own, settings, clusters: RwLock::default(), remembered, reviews }
+        Self { own, settings, clusters: RwLock::default(), further: None, remembered, reviews }
+    }
+
+    /// Takes tokens of one more issuer, for one of its own audiences, whose keys are in `source`.
+    pub fn with_issuer(self, issuer: String, audiences: Vec<String>, source: Arc<dyn KeySource>) -> Self {
+        let keys = Arc::new(Cluster { source, reviewer: None, keys: RwLock::default(), fetched: Mutex::default() });
+        Self { further: Some(FurtherIssuer { issuer, audiences, keys }), ..self }
     }
 
     /// Adds or replaces a cluster. Its keys are fetched with the first token, or by [`Tokens::refresh`].
@@ -161,7 +185,8 @@ impl Tokens {
     /// Fetches the keys of all clusters. Keys that are gone are not trusted any more, in remembered tokens neither.
     /// Returns what has failed; the keys of before stay then.
     pub async fn refresh(&self) -> Vec<(ClusterId, String)> {
-        let clusters = self.clusters.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut clusters = self.clusters.read().unwrap_or_else(PoisonError::into_inner).clone();
+        clusters.extend(self.further.as_ref().map(|further| (ClusterId::new(&further.issuer), further.keys.clone())));
         let mut failed = Vec::new();
         for (name, cluster) in clusters {
             if let Err(error) = self.fetch(&cluster, Duration::ZERO).await {
@@ -171,28 +196,46 @@ impl Tokens {
         failed
     }
 
-    /// What a token says, if it is good.
-    pub(crate) async fn check(&self, cluster: &str, token: &str, now: SystemTime) -> Result<(Arc<Claims>, DecidedBy), Refusal> {
+    /// What a token says, if it is good. One that says to be of the further issuer is checked with its keys, whatever cluster
+    /// the caller names; all others are of that cluster.
+    pub(crate) async fn check(&self, cluster: &str, token: &str, now: SystemTime) -> Result<Checked, Refusal> {
+        if let Some(further) = self.further.as_ref().filter(|further| jwt::issuer(token).is_some_and(|issuer| issuer == further.issuer)) {
+            let (claims, by) = self.remembered(&further.keys, &[1], &further.audiences, token, now).await?;
+            return Ok(Checked { claims, by, cluster: None });
+        }
         let name = if cluster.is_empty() { self.own.clone() } else { ClusterId::new(cluster) };
         let entry = self.clusters.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         let entry = entry.ok_or_else(|| Refusal::UnknownCluster(cluster.chars().take(80).collect()))?;
-        let key = digest::sha256(&[name.as_str().as_bytes(), &[0], token.as_bytes()].concat());
+        let salt = [name.as_str().as_bytes(), &[0]].concat();
+        let (claims, by) = self.remembered(&entry, &salt, &self.settings.audiences, token, now).await?;
+        Ok(Checked { claims, by, cluster: Some(name) })
+    }
+
+    async fn remembered(
+        &self,
+        entry: &Cluster,
+        salt: &[u8],
+        audiences: &[String],
+        token: &str,
+        now: SystemTime,
+    ) -> Result<(Arc<Claims>, DecidedBy), Refusal> {
+        let key = digest::sha256(&[salt, token.as_bytes()].concat());
         if let Some(claims) = self.remembered.get(&key, seconds(now)) {
             return Ok((claims, DecidedBy::Memory));
         }
-        let (claims, by) = self.decide(&entry, token, seconds(now)).await?;
+        let (claims, by) = self.decide(entry, audiences, token, seconds(now)).await?;
         let claims = Arc::new(claims);
         self.remembered.insert(key, claims.clone());
         Ok((claims, by))
     }
 
-    async fn decide(&self, cluster: &Cluster, token: &str, now: i64) -> Result<(Claims, DecidedBy), Refusal> {
-        let mut verdict = self.by_keys(cluster, token, now);
+    async fn decide(&self, cluster: &Cluster, audiences: &[String], token: &str, now: i64) -> Result<(Claims, DecidedBy), Refusal> {
+        let mut verdict = Self::by_keys(cluster, audiences, token, now);
         let mut fetched = Ok(());
         if verdict == Err(TokenError::UnknownKey) {
             // The cluster may sign with a new key.
             fetched = self.fetch(cluster, self.settings.refresh_gap).await;
-            verdict = self.by_keys(cluster, token, now);
+            verdict = Self::by_keys(cluster, audiences, token, now);
         }
         match (verdict, &cluster.reviewer) {
             (Ok(claims), _) => Ok((claims, DecidedBy::Keys)),
@@ -205,9 +248,9 @@ impl Tokens {
         }
     }
 
-    fn by_keys(&self, cluster: &Cluster, token: &str, now: i64) -> Result<Claims, TokenError> {
+    fn by_keys(cluster: &Cluster, audiences: &[String], token: &str, now: i64) -> Result<Claims, TokenError> {
         let keys = cluster.keys();
-        let expected = Expected { audiences: self.settings.audiences.clone(), issuer: keys.issuer.clone() };
+        let expected = Expected { audiences: audiences.to_vec(), issuer: keys.issuer.clone() };
         jwt::verify(token, &keys.set, &expected, now)
     }
 

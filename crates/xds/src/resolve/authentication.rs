@@ -1,7 +1,7 @@
 //! The RequestAuthentications of a class, with the keys of their issuers.
 
-use super::{Scope, View};
 use super::authorization::service_named;
+use super::{Scope, View};
 use base::{Hostname, PortNumber};
 use config::{JwksFetch, JwksSource};
 use envoy::filter::http::jwt_authn::{JwtIssuer, JwtKeys, jwt_authn};

@@ -5,20 +5,20 @@ use istio_api::security::request_authentication::JwtRule;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use xds_api::envoy::config::{
-    core::v3::{DataSource, data_source::Specifier},
+    core::v3::{DataSource, HttpUri, data_source::Specifier, http_uri::HttpUpstreamType},
     route::v3::{RouteMatch, route_match::PathSpecifier},
 };
 use xds_api::envoy::extensions::filters::{
     http::jwt_authn::v3::{
         JwtAuthentication, JwtClaimToHeader, JwtHeader, JwtProvider, JwtRequirement, JwtRequirementAndList, JwtRequirementOrList,
-        RequirementRule,
+        RemoteJwks, RequirementRule,
         jwt_provider::{JwksSourceSpecifier, NormalizePayload},
         jwt_requirement::RequiresType,
         requirement_rule::RequirementType,
     },
     network::http_connection_manager::v3::HttpFilter,
 };
-use xds_api::google::protobuf::Empty;
+use xds_api::google::protobuf::{Duration, Empty};
 
 /// The name of the filter, also of its dynamic metadata.
 pub const NAME: &str = "envoy.filters.http.jwt_authn";
@@ -39,8 +39,40 @@ const NOBODYS_KEY: &str = r#"{"alg":"ES256","crv":"P-256","kid":"nobody","kty":"
 pub struct JwtIssuer<'a> {
     /// What RequestAuthentication says of it.
     pub rule: &'a JwtRule,
-    /// Its keys (JWKS); `None` while they are not known, and every token of the issuer is refused.
-    pub keys: Option<&'a str>,
+    /// Where its keys (JWKS) are.
+    pub keys: JwtKeys<'a>,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum JwtKeys<'a> {
+    /// Here; `None` while they are not known, and every token of the issuer is refused.
+    Known(Option<&'a str>),
+    /// Behind this cluster, by the rule's `jwksUri`, from where Envoy fetches them itself.
+    Behind(&'a str),
+}
+
+/// How long Envoy takes keys for good that it has fetched itself.
+const REMOTE_CACHE: i64 = 5 * 60;
+/// How long fetching may take if the rule does not say, in seconds.
+const REMOTE_TIMEOUT: Duration = Duration { seconds: 5, nanos: 0 };
+
+fn key_source(issuer: &JwtIssuer<'_>) -> JwksSourceSpecifier {
+    match issuer.keys {
+        JwtKeys::Known(keys) => {
+            JwksSourceSpecifier::LocalJwks(DataSource { specifier: Some(Specifier::InlineString(key_set(keys))), ..DataSource::default() })
+        }
+        JwtKeys::Behind(cluster) => JwksSourceSpecifier::RemoteJwks(RemoteJwks {
+            http_uri: Some(HttpUri {
+                uri: issuer.rule.jwks_uri.clone(),
+                http_upstream_type: Some(HttpUpstreamType::Cluster(cluster.to_owned())),
+                timeout: Some(issuer.rule.timeout.map_or(REMOTE_TIMEOUT, |timeout| timeout.0.into())),
+                ..HttpUri::default()
+            }),
+            cache_duration: Some(Duration { seconds: REMOTE_CACHE, nanos: 0 }),
+            ..RemoteJwks::default()
+        }),
+    }
 }
 
 /// The filter, if there is any issuer. `clear_route_cache` chooses the route anew after a token is verified, for routes that
@@ -101,7 +133,6 @@ fn is_base64url(text: &str) -> bool {
 fn provider(issuer: &JwtIssuer<'_>, clear_route_cache: bool) -> JwtProvider {
     let rule = issuer.rule;
     let claims: BTreeSet<&str> = SPACE_DELIMITED.into_iter().chain(rule.space_delimited_claims.iter().map(String::as_str)).collect();
-    let keys = DataSource { specifier: Some(Specifier::InlineString(key_set(issuer.keys))), ..DataSource::default() };
     JwtProvider {
         issuer: rule.issuer.clone(),
         audiences: rule.audiences.clone(),
@@ -122,7 +153,7 @@ fn provider(issuer: &JwtIssuer<'_>, clear_route_cache: bool) -> JwtProvider {
         payload_in_metadata: PAYLOAD.to_owned(),
         normalize_payload_in_metadata: Some(NormalizePayload { space_delimited_claims: claims.into_iter().map(str::to_owned).collect() }),
         clear_route_cache,
-        jwks_source_specifier: Some(JwksSourceSpecifier::LocalJwks(keys)),
+        jwks_source_specifier: Some(key_source(issuer)),
         ..JwtProvider::default()
     }
 }
