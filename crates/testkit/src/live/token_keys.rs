@@ -108,7 +108,7 @@ impl<'a> Stage<'a> {
         let often = Duration::from_millis(50);
         let options = jwks::Options { refresh: often, retry: often, lifetime: LIFETIME, ..jwks::Options::default() };
         let (sources, into) = mpsc::channel(4);
-        let mut events = jwks::through(into, options, &prometheus::Registry::new());
+        let mut events = jwks::through(into, options, None, &prometheus::Registry::new());
         let mut first = mesh::events(case)?;
         first.push(Event { cluster: mesh::cluster(), change: config::Change::Synced });
         sources.send(first).await?;
