@@ -71,8 +71,8 @@ impl TypeState {
         let mut acknowledged = response.sent;
         acknowledged.at = now;
         self.acknowledged = Some(acknowledged);
-        // Secrets come one by one: one that is accepted says nothing of another.
-        let others = kind == ResourceType::Secret && self.replica.has_refused();
+        // These are refused one by one: one that is accepted says nothing of another.
+        let others = matches!(kind, ResourceType::Secret | ResourceType::VirtualHost) && self.replica.has_refused();
         if !held && !others && self.error.take().is_some() {
             actions.push(Action::Recovered(kind));
         }
@@ -80,6 +80,12 @@ impl TypeState {
 
     fn refuse(&mut self, kind: ResourceType, response: &InFlight, error: Status, actions: &mut Vec<Action>) {
         let guilty = at_fault(&response.carried, &error.message);
+        if kind == ResourceType::VirtualHost && guilty.len() > 1 {
+            // Envoy does not say which of them it is, and has none of the others: it is searched for by halves.
+            self.portion = Some(response.carried.len() / 2);
+            self.replica.try_again(&response.carried, &response.removed);
+            return;
+        }
         self.replica.refused(&response.carried, &response.removed, &guilty);
         let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
         let message = error.message.get(..end).unwrap_or_default();

@@ -352,9 +352,12 @@ impl Connection {
                 return;
             }
         }
-        // Envoy refuses a response for one secret in it, and then has none of those that follow.
-        let parcels = if kind == ResourceType::Secret { parcel.one_by_one() } else { vec![parcel] };
-        for parcel in parcels {
+        let portion = match kind {
+            // Envoy refuses a response for one secret in it, and then has none of those that follow.
+            ResourceType::Secret => 1,
+            _ => self.types.of(kind).portion.unwrap_or(usize::MAX),
+        };
+        for parcel in parcel.portions(portion) {
             self.respond(kind, parcel, now, actions);
         }
     }

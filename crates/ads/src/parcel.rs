@@ -53,13 +53,13 @@ impl Parcel {
         parcel
     }
 
-    /// The same in as many parcels as there are resources, what is removed in the first; one parcel if there are none.
-    pub fn one_by_one(mut self) -> Vec<Self> {
-        let mut rest = std::mem::take(&mut self.carried).into_iter();
-        self.carried.extend(rest.next());
+    /// The same in parcels of at most so many resources, what is removed in the first.
+    pub fn portions(mut self, size: usize) -> Vec<Self> {
+        let all = std::mem::take(&mut self.carried);
+        let mut portions = all.chunks(size.max(1));
+        self.carried = portions.next().unwrap_or_default().to_vec();
         let (adds, answers) = (self.adds, self.answers);
-        let others = rest.map(|resource| Self { carried: vec![resource], adds, answers, removed: Vec::new() });
-        let others: Vec<Self> = others.collect();
-        std::iter::once(self).chain(others).collect()
+        let others = portions.map(|carried| Self { carried: carried.to_vec(), adds, answers, removed: Vec::new() });
+        std::iter::once(self).chain(others.collect::<Vec<_>>()).collect()
     }
 }

@@ -271,6 +271,16 @@ impl Replica {
         }
     }
 
+    /// The client refuses a response that carried these, and it is not known for which of them: all are due again.
+    pub fn try_again(&mut self, carried: &[Carried], removed: &[ResourceName]) {
+        for name in carried.iter().map(|item| &item.resource.name).chain(removed) {
+            match self.exceptions.get(name) {
+                Some(Exception::Holds(..)) | None => drop(self.exceptions.insert(name.clone(), Exception::Stale)),
+                Some(_) => {}
+            }
+        }
+    }
+
     /// Resources that are gone but that the client must keep for now, by name; for state-of-the-world, where absence
     /// removes.
     pub fn held<'a>(&'a self, newest: &'a Resources) -> impl Iterator<Item = &'a Arc<Encoded>> {

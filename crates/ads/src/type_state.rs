@@ -26,6 +26,8 @@ pub(crate) struct TypeState {
     pub sent: Option<Sent>,
     pub acknowledged: Option<Sent>,
     pub error: Option<Arc<str>>,
+    /// While it is searched for what a client refuses of a response: how many resources go into one.
+    pub portion: Option<usize>,
     /// State-of-the-world: a CDS response has gone out since a repeated EDS request was answered.
     pub repeat_allowed: bool,
 }
@@ -68,6 +70,7 @@ impl TypeState {
     pub fn settle(&mut self, newest: &Resources, complete: bool) {
         self.push_wait.end();
         self.removal_wait.end();
+        self.portion = None;
         if complete {
             self.replica.rest(newest);
         }

@@ -69,6 +69,12 @@ impl Served {
         rejections.iter().flat_map(|rejection| &rejection.origins).map(ToString::to_string).collect()
     }
 
+    /// The names of what Envoy has refused.
+    pub fn refused_resources(&self) -> BTreeSet<String> {
+        let rejections = self.fixed.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        rejections.iter().flat_map(|rejection| &rejection.resources).map(|(name, _)| name.to_string()).collect()
+    }
+
     /// What Envoy has refused, with its words.
     pub fn refusals(&self) -> String {
         let rejections = self.fixed.rejections.lock().unwrap_or_else(PoisonError::into_inner);

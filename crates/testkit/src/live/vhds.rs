@@ -30,7 +30,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use xds::{Input, State, parse_node};
 use xds_api::{Wire, envoy::config::core::v3::Node};
-use xds_wire::{ResourceType, Resources, View};
+use xds_wire::{Encoded, ResourceType, Resources, View};
 
 /// The services that are called.
 const HOSTS: u8 = 20;
@@ -102,6 +102,7 @@ async fn run(extent: Extent) -> Result<Seen> {
         stage.stop().await;
     }
     without_hosts(&proxy, &authority).await?;
+    beside_a_refused_one(&proxy, &authority).await?;
     Ok(seen)
 }
 
@@ -120,6 +121,39 @@ async fn without_hosts(proxy: &Proxy, authority: &Authority) -> Result<()> {
     let answered = effective(&call, None).await;
     running.envoy.stop().await;
     answered.context("the first virtual host of a route configuration")
+}
+
+/// An Envoy that refuses one virtual host, without its name: it must get all others, at its start and when they change.
+async fn beside_a_refused_one(proxy: &Proxy, authority: &Authority) -> Result<()> {
+    let (scratch, name) = (tempfile::tempdir()?, format!("{PORT}/host-5-again"));
+    let host = json!({
+        "name": name,
+        "domains": ["host-5-again"],
+        "routes": [{"match": {"safe_regex": {"regex": "("}}, "direct_response": {"status": 200}}],
+    });
+    let host = xds_wire::json::from_json("envoy.config.route.v3.VirtualHost", &host)?;
+    let host = Arc::new(Encoded::new(ResourceType::VirtualHost, name.as_str().into(), &host, Arc::from([])));
+    let with = |view: Arc<View>| {
+        let mut view = (*view).clone();
+        view.set(ResourceType::VirtualHost, view.of(ResourceType::VirtualHost).clone().with(host.clone()));
+        Arc::new(view)
+    };
+    let (mut mesh, mut shape) = (Mesh::new(proxy, true)?, Shape::new());
+    let view = with(mesh.apply(&shape)?.context("no view")?);
+    let mut running = Workload::new(proxy, view, Room::of_case())?.start(authority, scratch.path()).await?;
+    for round in 0..3 {
+        for host in (0..HOSTS).map(|number| format!("host-{number}")) {
+            effective(&call(&host, PORT), Some(&round.to_string()))
+                .await
+                .with_context(|| format!("beside a refused host, round {round}"))?;
+        }
+        shape.rounds.fill(round + 1);
+        running.served.publish(with(mesh.apply(&shape)?.context("no view")?));
+    }
+    let refused = running.served.refused_resources();
+    running.envoy.stop().await;
+    ensure!(refused.iter().eq([&name]), "only {name} should be refused, not {refused:?}");
+    Ok(())
 }
 
 fn endpoint(number: u8) -> IpAddr {
