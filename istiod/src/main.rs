@@ -10,6 +10,7 @@ mod discovery;
 mod ending;
 mod identity;
 mod ingress;
+mod names;
 mod pipeline;
 mod serve;
 mod sources;

@@ -6,6 +6,7 @@ use crate::{
     discovery::Front,
     ending::Ending,
     identity::{self, Identity, Places},
+    names,
     pipeline::{Pipeline, Published},
     sources, web,
 };
@@ -33,7 +34,11 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     let events_in =
         jwks::through(events_in, keys, identity::key_store(&arguments.identity, started.kubernetes.as_ref()), metrics.registry());
 
-    let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), config::Features::read(|name| std::env::var(name).ok()));
+    let features = config::Features::read(|name| std::env::var(name).ok());
+    if features.resolves_gateway_names {
+        tokio::spawn(names::follow(readable.clone(), events.downgrade(), names::look_up));
+    }
+    let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), features);
     let connections = Connections::default();
     let identity = match arguments.secure_grpc_addr.is_empty() && arguments.https_addr.is_empty() {
         true => None,

@@ -4,7 +4,7 @@ use base::{ClusterId, Diagnostic, Namespace};
 use istio_api::mesh::{MeshConfig, MeshNetworks};
 use istio_api::security::request_authentication::JwtRule;
 use istio_api::{AnyObject, Kind};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// One change seen by one source. A batch of them makes one turn.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +39,13 @@ pub enum Change {
         source: JwksSource,
         /// The JSON Web Key Set; `None` refuses all tokens of the issuer.
         keys: Option<Arc<str>>,
+    },
+    /// A name was looked up: that of a gateway between networks, which proxies cannot look up themselves.
+    Addresses {
+        /// The name.
+        name: Arc<str>,
+        /// Its addresses, sorted; none if nobody needs them any more.
+        addresses: Arc<[IpAddr]>,
     },
     /// Everything that is wrong with one source of text (a file), replacing what was said of it before.
     Findings {

@@ -55,6 +55,8 @@ pub struct Features {
     pub multiple_custom_providers: bool,
     /// `ISTIOD_ENABLE_VHDS`, ours: proxies that can get virtual hosts one by one, so that a change of one host sends one.
     pub virtual_host_discovery: bool,
+    /// `RESOLVE_HOSTNAME_GATEWAYS`: names of gateways between networks are looked up.
+    pub resolves_gateway_names: bool,
     /// `ISTIO_DUAL_STACK`: a pod with addresses of both families is one endpoint.
     pub dual_stack: bool,
     /// `PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`: gateways have clusters only of services that their rules name.
@@ -101,6 +103,7 @@ impl Features {
             skip_trust_domain: flag("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", false),
             multiple_custom_providers: flag("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", false),
             virtual_host_discovery: flag("ISTIOD_ENABLE_VHDS", false),
+            resolves_gateway_names: flag("RESOLVE_HOSTNAME_GATEWAYS", true),
             dual_stack: flag("ISTIO_DUAL_STACK", false),
             filter_gateway_clusters: flag("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", false),
             jwks_fetch: match variable("PILOT_JWT_ENABLE_REMOTE_JWKS").as_deref() {

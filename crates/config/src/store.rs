@@ -5,7 +5,7 @@ use base::{ClusterId, Diagnostic, Namespace};
 use incremental::{Changed, Table};
 use istio_api::mesh::{MeshConfig, MeshNetworks};
 use istio_api::{AnyObject, Kind, Object};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The position of an object in the table of its kind. Ordered by namespace first, so that the objects of a namespace
 /// are one range.
@@ -42,6 +42,8 @@ macro_rules! store {
             pub features: Arc<Features>,
             /// The keys of issuers of tokens that were fetched.
             pub jwks: Arc<BTreeMap<JwksSource, Arc<str>>>,
+            /// The addresses of names that were looked up.
+            pub addresses: Arc<BTreeMap<Arc<str>, Arc<[IpAddr]>>>,
             /// What is wrong with the sources' texts, by file.
             pub findings: BTreeMap<Arc<str>, Vec<Diagnostic>>,
         }
@@ -57,6 +59,8 @@ macro_rules! store {
             pub mesh: bool,
             /// The keys of issuers of tokens.
             pub jwks: bool,
+            /// The addresses of names.
+            pub addresses: bool,
         }
 
         impl StoreChanges {
@@ -128,6 +132,18 @@ impl Store {
                             Some(keys) => all.insert(source, keys),
                             None => all.remove(&source),
                         };
+                    }
+                }
+                Change::Addresses { name, addresses } => {
+                    let known = self.addresses.get(&name).map(|known| &**known).unwrap_or_default();
+                    if *known != *addresses {
+                        changes.addresses = true;
+                        let all = Arc::make_mut(&mut self.addresses);
+                        if addresses.is_empty() {
+                            all.remove(&name);
+                        } else {
+                            all.insert(name, addresses);
+                        }
                     }
                 }
                 Change::Findings { source, diagnostics } if diagnostics.is_empty() => {

@@ -22,7 +22,7 @@ const DEFAULT_GATEWAY_PORT: PortNumber = 15443;
 /// One way into a network, ordered by address and port as Istio's `SortGateways` does.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NetworkGateway {
-    /// Where it is reached: an address, or a name that only DNS clusters can use.
+    /// Where it is reached: an address or a name.
     pub address: Arc<str>,
     /// The port there.
     pub port: PortNumber,
@@ -35,12 +35,22 @@ pub struct NetworkGateway {
 /// All gateways of networks. Without any, every endpoint is called directly.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct NetworkGateways {
+    /// As they are given: for clusters that Envoy resolves.
+    given: Ways,
+    /// With the addresses of those that are given by a name: for endpoints that istiod sends.
+    resolved: Ways,
+    names: BTreeSet<Arc<str>>,
+}
+
+/// The ways into networks.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+struct Ways {
     by_network: BTreeMap<NetworkId, Vec<NetworkGateway>>,
     by_cluster: BTreeMap<(NetworkId, ClusterId), Vec<NetworkGateway>>,
     scale: u32,
 }
 
-impl NetworkGateways {
+impl Ways {
     fn new(gateways: BTreeSet<NetworkGateway>) -> Self {
         let mut out = Self { scale: 1, ..Self::default() };
         for gateway in gateways {
@@ -52,22 +62,48 @@ impl NetworkGateways {
         out.scale = counts.filter_map(|count| u32::try_from(count).ok()).fold(1, least_common_multiple);
         out
     }
+}
+
+impl NetworkGateways {
+    fn new(gateways: BTreeSet<NetworkGateway>, addresses: &BTreeMap<Arc<str>, Arc<[IpAddr]>>) -> Self {
+        let is_name = |gateway: &&NetworkGateway| gateway.address.parse::<IpAddr>().is_err();
+        let names = gateways.iter().filter(is_name).map(|gateway| gateway.address.clone()).collect();
+        let resolved = gateways.iter().flat_map(|gateway| -> Vec<NetworkGateway> {
+            if !is_name(&gateway) {
+                return vec![gateway.clone()];
+            }
+            let found = addresses.get(&gateway.address).into_iter().flat_map(|addresses| addresses.iter());
+            found.map(|address| NetworkGateway { address: Arc::from(address.to_string()), ..gateway.clone() }).collect()
+        });
+        Self { resolved: Ways::new(resolved.collect()), given: Ways::new(gateways), names }
+    }
 
     /// Whether there is any.
     pub fn is_empty(&self) -> bool {
-        self.by_network.is_empty()
+        self.given.by_network.is_empty()
     }
 
-    /// Those for endpoints of this network and cluster, else those of the network.
-    pub fn select(&self, network: &NetworkId, cluster: &ClusterId) -> &[NetworkGateway] {
-        let of_cluster = self.by_cluster.get(&(network.clone(), cluster.clone()));
-        of_cluster.or_else(|| self.by_network.get(network)).map(Vec::as_slice).unwrap_or_default()
+    /// The names among their addresses, which somebody has to look up.
+    pub fn names(&self) -> &BTreeSet<Arc<str>> {
+        &self.names
+    }
+
+    /// Those for endpoints of this network and cluster, else those of the network; `by_name` if the proxy resolves names.
+    /// One whose name has no address yet is none for other proxies.
+    pub fn select(&self, network: &NetworkId, cluster: &ClusterId, by_name: bool) -> &[NetworkGateway] {
+        let ways = self.ways(by_name);
+        let of_cluster = ways.by_cluster.get(&(network.clone(), cluster.clone()));
+        of_cluster.or_else(|| ways.by_network.get(network)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// By what all weights are multiplied, so that each can be divided among gateways: the least common multiple of their
     /// numbers.
-    pub fn weight_scale(&self) -> u32 {
-        self.scale.max(1)
+    pub fn weight_scale(&self, by_name: bool) -> u32 {
+        self.ways(by_name).scale.max(1)
+    }
+
+    fn ways(&self, by_name: bool) -> &Ways {
+        if by_name { &self.given } else { &self.resolved }
     }
 }
 
@@ -94,7 +130,7 @@ impl Networks {
         let cx = &mut Cx::default();
         let everything = changes.mesh || !changes.nodes.is_empty();
         let dirty: BTreeSet<Key> = if everything { store.services.iter(cx).map(|(key, _)| key.clone()).collect() } else { BTreeSet::new() };
-        if dirty.is_empty() && changes.services.is_empty() && !everything {
+        if dirty.is_empty() && changes.services.is_empty() && !changes.addresses && !everything {
             return false;
         }
         for key in dirty.iter().chain(&changes.services.0) {
@@ -105,7 +141,8 @@ impl Networks {
                 self.of_services.insert(key.clone(), found);
             }
         }
-        let all = NetworkGateways::new(self.of_services.values().flatten().cloned().chain(by_address(store)).collect());
+        let given = self.of_services.values().flatten().cloned().chain(by_address(store));
+        let all = NetworkGateways::new(given.collect(), &store.addresses);
         let changed = *self.gateways != all;
         if changed {
             self.gateways = Arc::new(all);

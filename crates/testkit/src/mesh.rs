@@ -48,6 +48,11 @@ pub fn events(case: &Case) -> Result<Vec<Event>> {
     for (cluster, text) in case.remote()? {
         events.extend(FileSet::new(cluster).apply([("remote.yaml".into(), Contents::Bytes(text))]));
     }
+    // What istiod would have looked up.
+    events.extend(case.file.dns.iter().map(|(name, address)| {
+        let change = Change::Addresses { name: Arc::from(name.as_str()), addresses: Arc::from([*address]) };
+        Event { cluster: cluster(), change }
+    }));
     Ok(events)
 }
 

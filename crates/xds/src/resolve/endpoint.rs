@@ -11,7 +11,7 @@ use model::{PeerAuthentications, Snapshot};
 use registry::{Endpoint, EndpointWorkload, Health, NetworkGateway, NetworkGateways, ServiceKey};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
 };
 use xds_wire::Origins;
@@ -165,14 +165,13 @@ fn across_networks<'a>(
     client: &EndpointClient,
     around: &Surroundings<'_>,
 ) -> Vec<LocalityGroup> {
-    let scale = around.gateways.weight_scale();
+    let scale = around.gateways.weight_scale(spec.by_name);
     let mut weights: BTreeMap<Locality, BTreeMap<&NetworkGateway, u32>> = BTreeMap::new();
     let mut reached = Vec::new();
     for endpoint in members {
         let workload = &endpoint.workload;
         let gateways = weights.entry(workload.locality.clone()).or_default();
-        let usable = |gateway: &&NetworkGateway| spec.by_name || gateway.address.parse::<IpAddr>().is_ok();
-        let ways: Vec<_> = around.gateways.select(&workload.network, &workload.cluster).iter().filter(usable).collect();
+        let ways = around.gateways.select(&workload.network, &workload.cluster, spec.by_name);
         let tls = spec.mutual_tls && around.takes_mutual_tls(endpoint);
         if client.is_in(&workload.network) || ways.is_empty() {
             if !endpoint.address.is_empty() {
