@@ -160,7 +160,7 @@ impl<'a> Ports<'a> {
         }
         let translated = |target: &&ServiceTarget| {
             let service = snapshot.services.get(&mut Cx::default(), &target.service);
-            !service.is_some_and(|service| service.labels.get(NO_PORT_TRANSLATION).is_some())
+            service.is_none_or(|service| service.labels.get(NO_PORT_TRANSLATION).is_none())
         };
         labels.contain(&object.spec.selector).then(|| Self { targets: targets.iter().filter(translated).collect(), literal: true })
     }

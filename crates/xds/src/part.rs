@@ -159,15 +159,18 @@ impl Generator {
 impl Part {
     /// Brings the scope up to date. The delta grows by the host names that now mean another service to the part.
     fn look<'a>(&mut self, snapshot: &Snapshot, key: &ClassKey, delta: Cow<'a, Delta>, turn: u64) -> Cow<'a, Delta> {
-        if !(delta.settings || delta.services || !delta.rules.is_empty()) {
-            return delta;
-        }
         if key.kind == ProxyKind::Router {
+            if !(delta.settings || delta.policies || delta.services || !delta.rules.is_empty()) {
+                return delta;
+            }
             let now = resolve::referenced::hosts(snapshot, key);
             let (before, after) = (self.referenced.take().unwrap_or_default(), now.clone().unwrap_or_default());
             self.referenced = now;
             let hosts: BTreeSet<_> = before.symmetric_difference(&after).collect();
             return if delta.settings || hosts.is_empty() { delta } else { Cow::Owned(delta.with_hosts(hosts.into_iter())) };
+        }
+        if !(delta.settings || delta.services || !delta.rules.is_empty()) {
+            return delta;
         }
         let before = self.scope.take();
         let sidecar = match before.as_deref() {

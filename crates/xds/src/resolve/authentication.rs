@@ -8,7 +8,7 @@ use envoy::filter::http::jwt_authn::{JwtIssuer, JwtKeys, jwt_authn};
 use envoy::filter::order::HttpFilterPosition;
 use envoy::route::is_claim;
 use istio_api::security::request_authentication::JwtRule;
-use model::PolicySubject;
+use model::{PolicySubject, Snapshot};
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 
 /// The filter that verifies tokens, if any policy applies.
@@ -33,7 +33,27 @@ pub fn filter(view: &View<'_>, subject: PolicySubject<'_>) -> Option<(HttpFilter
 /// HYBRID where the host of its `jwksUri` is a service, for ENVOY always.
 fn behind(view: &View<'_>, rule: &JwtRule) -> Option<String> {
     let fetch = view.snapshot.features.jwks_fetch;
-    if fetch == JwksFetch::Istiod || rule.jwks_uri.is_empty() || !rule.jwks.is_empty() {
+    if fetch == JwksFetch::Istiod {
+        return None;
+    }
+    let (hostname, port) = keys_at(rule)?;
+    view.reads.record(&hostname);
+    let known = service_named(view.snapshot, hostname.as_str()).is_ok();
+    (known || fetch == JwksFetch::Envoy).then(|| format!("outbound|{port}||{hostname}"))
+}
+
+/// Whom the proxy may ask for keys, for all that applies to it.
+pub fn key_hosts(snapshot: &Snapshot, subject: PolicySubject<'_>) -> Vec<Hostname> {
+    if snapshot.features.jwks_fetch == JwksFetch::Istiod {
+        return Vec::new();
+    }
+    let policies = snapshot.request_authentications.of_workload(subject);
+    model::issuers(&policies).into_iter().filter_map(keys_at).map(|(hostname, _)| hostname).collect()
+}
+
+/// Where the keys of a rule are, if it does not hold them.
+fn keys_at(rule: &JwtRule) -> Option<(Hostname, PortNumber)> {
+    if rule.jwks_uri.is_empty() || !rule.jwks.is_empty() {
         return None;
     }
     let (scheme, rest) = rule.jwks_uri.split_once("://")?;
@@ -43,10 +63,7 @@ fn behind(view: &View<'_>, rule: &JwtRule) -> Option<String> {
         Some((host, port)) => (host, port.parse::<PortNumber>().ok()?),
         None => (authority, default_port),
     };
-    let hostname = Hostname::new(host);
-    view.reads.record(&hostname);
-    let known = service_named(view.snapshot, host).is_ok();
-    (known || fetch == JwksFetch::Envoy).then(|| format!("outbound|{port}||{hostname}"))
+    Some((Hostname::new(host), port))
 }
 
 /// Whether a rule of the class's gateways looks at claims: these are not known when the route is first chosen.

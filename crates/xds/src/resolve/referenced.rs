@@ -1,20 +1,24 @@
 //! Of which services a gateway has clusters where it has not those of all (`PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`).
 
+use super::authentication;
 use crate::class::ClassKey;
 use base::Hostname;
 use istio_api::mesh::extension_provider::{ExtensionProvider, Provider};
 use istio_api::networking::virtual_service::{Destination, HttpRoute};
-use model::{MergedGateway, ProxyKind, Snapshot, VirtualService};
+use model::{MergedGateway, PolicySubject, ProxyKind, Snapshot, VirtualService};
 use registry::Resolution;
 use std::collections::BTreeSet;
 
-/// The host names that the rules of its Gateways lead to, and those of extension providers (Istio's `GatewayServices`);
+/// The host names that the rules of its Gateways lead to, those of extension providers, and those that it asks for keys of
+/// issuers (Istio's `GatewayServices`);
 /// `None` is all: also for gateways that pass mutual TLS through by the server's name, which may be any.
 pub fn hosts(snapshot: &Snapshot, key: &ClassKey) -> Option<BTreeSet<Hostname>> {
     if !snapshot.features.filter_gateway_clusters || key.kind != ProxyKind::Router || snapshot.passes_by_name(&key.labels) {
         return None;
     }
     let mut hosts: BTreeSet<Hostname> = snapshot.mesh.extension_providers.iter().filter_map(host_of).collect();
+    let subject = PolicySubject { namespace: &key.namespace, labels: &key.labels };
+    hosts.extend(authentication::key_hosts(snapshot, subject));
     for gateway in MergedGateway::names(snapshot, &key.namespace, &key.labels) {
         for vs in snapshot.virtual_services.visible(&key.namespace, &gateway) {
             hosts.extend(destinations(vs, &gateway).map(|destination| Hostname::new(&destination.host)));
