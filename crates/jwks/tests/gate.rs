@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use istio_api::{AnyObject, Kind, Object, security::request_authentication::RequestAuthentication};
-use jwks::Options;
+use jwks::{FileKeyStore, KeyStore, Options};
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -192,5 +192,46 @@ async fn what_a_waiting_object_replaces_keeps_its_keys() -> Result<()> {
         bail!("{batch:?}");
     };
     assert!(old.ends_with("/keys"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_outlive_a_restart_until_they_are_too_old() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = || Arc::new(FileKeyStore(folder.path().join("keys/issuers.json"))) as Arc<dyn KeyStore>;
+    let start = |options| {
+        let (into, events) = mpsc::channel(8);
+        Through { into, out: jwks::through(events, options, Some(store()), &prometheus::Registry::new()) }
+    };
+    let (issuer, address) = Issuer::start().await;
+    issuer.serve(&key("a"));
+    let uri = format!("http://{address}/keys");
+    let gate = start(Options::default());
+    gate.into.send(vec![policy("tokens", "a", &uri)]).await?;
+    timeout(Duration::from_secs(10), async {
+        while store().load().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
+    issuer.serve("");
+    // Nothing waits, and the object comes with its keys.
+    let mut gate = start(Options::default());
+    gate.into.send(vec![policy("tokens", "a", &uri), synced()]).await?;
+    let first = gate.next().await?;
+    let [Change::Jwks { keys: Some(keys), .. }, Change::Set(_), Change::Synced] = first.as_slice() else { bail!("{first:?}") };
+    assert_eq!(&**keys, key("a"));
+    // What is too old is as if it were not there.
+    let mut known = store().load().await.unwrap();
+    known.values_mut().for_each(|keys| keys.confirmed -= 25 * 60 * 60);
+    std::fs::write(folder.path().join("keys/issuers.json"), jwks::store::encode(&known)?)?;
+    let mut gate = start(Options::default());
+    gate.into.send(vec![policy("tokens", "a", &uri), synced()]).await?;
+    ensure!(matches!(gate.next().await?.as_slice(), [Change::Set(_), Change::Synced]));
+    // Nor is there anything in a text of another kind.
+    std::fs::write(folder.path().join("keys/issuers.json"), "{")?;
+    let mut gate = start(Options::default());
+    gate.into.send(vec![policy("tokens", "a", &uri), synced()]).await?;
+    ensure!(matches!(gate.next().await?.as_slice(), [Change::Set(_), Change::Synced]));
     Ok(())
 }

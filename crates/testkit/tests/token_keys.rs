@@ -1,21 +1,36 @@
 //! Tokens while their issuer rotates its keys and is away, through a real Envoy.
 
+use anyhow::Result;
 use testkit::{
     case::{self, Case},
     live::{Network, inside_user_namespace, token_keys},
     report::Failures,
 };
 
-#[test]
-fn good_tokens_pass_rotations_and_outages() -> Result<(), Failures> {
+/// Plays `story` on a case, in a user namespace of its own if needed.
+fn play(test: &str, name: &str, story: fn(&Case, &Network) -> Result<()>, change: fn(&mut Case)) -> Result<(), Failures> {
     let network = Network::find();
     if let Network::Shared(why) = &network {
-        if let Some(status) = inside_user_namespace("good_tokens_pass_rotations_and_outages")? {
+        if let Some(status) = inside_user_namespace(test)? {
             return if status.success() { Ok(()) } else { Err(anyhow::anyhow!("failed in a user namespace of its own").into()) };
         }
         println!("not tried: {why}");
         return Ok(());
     }
     let root = case::root();
-    Ok(token_keys::check(&Case::read(&root, &root.join("security/issuer-without-keys"))?, &network)?)
+    let mut case = Case::read(&root, &root.join(name))?;
+    change(&mut case);
+    Ok(story(&case, &network)?)
+}
+
+#[test]
+fn good_tokens_pass_rotations_outages_and_restarts() -> Result<(), Failures> {
+    play("good_tokens_pass_rotations_outages_and_restarts", "security/issuer-without-keys", token_keys::check, |_| {})
+}
+
+#[test]
+fn envoy_fetches_keys_itself() -> Result<(), Failures> {
+    play("envoy_fetches_keys_itself", "security/issuer-in-mesh", token_keys::check_elsewhere, |case| {
+        case.file.environment.insert("PILOT_JWT_ENABLE_REMOTE_JWKS".to_owned(), "envoy".to_owned());
+    })
 }

@@ -21,11 +21,13 @@ use config::Event;
 use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use jwks::{FileKeyStore, KeyStore};
 use serde_json::json;
 use simulation::{Call, Direction};
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -58,7 +60,7 @@ async fn run(case: &Case) -> Result<()> {
     let upstream = Upstream::new()?;
     upstream.listen(SocketAddr::new(case.file.proxy.ip, 9080), &Room::of_case())?;
     let scratch = tempfile::tempdir()?;
-    let mut stage = Stage::start(case, scratch.path()).await?;
+    let mut stage = Stage::start(case, scratch.path(), Keys { lifetime: LIFETIME, store: None, elsewhere: false }).await?;
 
     stage.holds(&first.token()?, 200).await?;
     stage.holds(&second.token()?, 401).await?;
@@ -89,6 +91,67 @@ async fn run(case: &Case) -> Result<()> {
     stage.until(&first.token()?, 401).await?;
     issuer.serve(Some(&[&first]));
     stage.until(&first.token()?, 200).await?;
+    stage.end().await?;
+    restarts(case, scratch.path(), &issuer, &first).await
+}
+
+/// istiod is started again while the issuer is away: the keys of before are good until they are too old.
+async fn restarts(case: &Case, scratch: &Path, issuer: &Issuer, signer: &Signer) -> Result<()> {
+    let store = scratch.join("issuer-keys.json");
+    let keys = |lifetime| Keys { lifetime, store: Some(store.clone()), elsewhere: false };
+    let long = Duration::from_secs(600);
+    let mut stage = Stage::start(case, &own(scratch, "kept")?, keys(long)).await?;
+    stage.until(&signer.token()?, 200).await?;
+    let end = Instant::now() + LIMIT;
+    while !store.exists() {
+        ensure!(Instant::now() < end, "the keys are not kept");
+        sleep(Duration::from_millis(10)).await;
+    }
+    stage.end().await?;
+    issuer.serve(None);
+    let mut stage = Stage::start(case, &own(scratch, "restarted")?, keys(long)).await?;
+    stage.holds(&signer.token()?, 200).await?;
+    stage.end().await?;
+    // Too old, they are none.
+    sleep(Duration::from_secs(1)).await;
+    let mut stage = Stage::start(case, &own(scratch, "too-late")?, keys(Duration::from_secs(1))).await?;
+    stage.holds(&signer.token()?, 401).await?;
+    issuer.serve(Some(&[signer]));
+    stage.until(&signer.token()?, 200).await?;
+    stage.end().await
+}
+
+/// A folder for one Envoy.
+fn own(scratch: &Path, name: &str) -> Result<PathBuf> {
+    let folder = scratch.join(name);
+    std::fs::create_dir(&folder)?;
+    Ok(folder)
+}
+
+/// Plays what happens where Envoy fetches the keys itself.
+///
+/// # Errors
+/// If a good token is refused, one without a key let in, or istiod asks the issuer.
+pub fn check_elsewhere(case: &Case, network: &Network) -> Result<()> {
+    in_network(network, || elsewhere(case))
+}
+
+async fn elsewhere(case: &Case) -> Result<()> {
+    let (first, second) = (Signer::new("first")?, Signer::new("second")?);
+    let issuer = Issuer::start().await?;
+    let upstream = Upstream::new()?;
+    upstream.listen(SocketAddr::new(case.file.proxy.ip, 9080), &Room::of_case())?;
+    let scratch = tempfile::tempdir()?;
+    let mut stage = Stage::start(case, scratch.path(), Keys { lifetime: LIFETIME, store: None, elsewhere: true }).await?;
+    ensure!(issuer.asked() == 0, "istiod has asked the issuer");
+    // Without keys every token is refused.
+    stage.holds(&first.token()?, 401).await?;
+    issuer.serve(Some(&[&first]));
+    stage.until(&first.token()?, 200).await?;
+    stage.holds(&second.token()?, 401).await?;
+    // What Envoy has is good while the issuer is away.
+    issuer.serve(None);
+    stage.holds(&first.token()?, 200).await?;
     stage.end().await
 }
 
@@ -103,12 +166,24 @@ struct Stage<'a> {
     turns: usize,
 }
 
+/// How keys are had.
+struct Keys {
+    /// How long they are good for while the issuer is away.
+    lifetime: Duration,
+    /// The file that keeps them.
+    store: Option<PathBuf>,
+    /// Whether Envoy fetches them.
+    elsewhere: bool,
+}
+
 impl<'a> Stage<'a> {
-    async fn start(case: &'a Case, scratch: &std::path::Path) -> Result<Self> {
+    async fn start(case: &'a Case, scratch: &Path, keys: Keys) -> Result<Self> {
         let often = Duration::from_millis(50);
-        let options = jwks::Options { refresh: often, retry: often, lifetime: LIFETIME, ..jwks::Options::default() };
+        let Keys { lifetime, store, elsewhere } = keys;
+        let options = jwks::Options { refresh: often, retry: often, lifetime, uris_elsewhere: elsewhere, ..jwks::Options::default() };
         let (sources, into) = mpsc::channel(4);
-        let mut events = jwks::through(into, options, None, &prometheus::Registry::new());
+        let store = store.map(|path| Arc::new(FileKeyStore(path)) as Arc<dyn KeyStore>);
+        let mut events = jwks::through(into, options, store, &prometheus::Registry::new());
         let mut first = mesh::events(case)?;
         first.push(Event { cluster: mesh::cluster(), change: config::Change::Synced });
         sources.send(first).await?;
