@@ -38,18 +38,22 @@ cluster: envoy ## the charts and a shop on a real cluster of one node, under loa
 
 .PHONY: test
 test: envoy kube ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
+	@cargo build --package agent
 	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace --no-fail-fast
 	@$(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY) # the programs are those that the tests were built with
 
 .PHONY: soak
-soak: build envoy kube ## what takes longer: 100 orders of every case's objects, the cases of load five times, ten demos in a row, three rounds under load
+soak: build envoy kube ## what takes longer: 100 orders of every case's objects, the cases of load five times, everything rotating among twenty Envoys, ten demos in a row, three rounds under load
 	@ROUNDS=100 cargo test --quiet --package testkit --test incremental
 	@SOAK=1 ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test mistakes
 	@for round in 1 2 3 4 5; do SOAK=1 CASE=load/ ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test envoy || exit 1; done
 	@SOAK=1 ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package testkit --test vhds
+	@SOAK=1 ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package istiod --test outage -- --nocapture
+	@cargo build --package agent
+	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --package istiod --test rotation_under_load -- --ignored --nocapture
 	@for round in 1 2 3 4 5 6 7 8 9 10; do $(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY) || exit 1; done
 	@cargo build --release --package istiod --package ads-load
-	@ISTIOD_BINARY=$(abspath $(CARGO_TARGET_DIR))/release/istiod cargo test --quiet --package testkit --test kube_scale -- --ignored --nocapture --test-threads=1
+	@ISTIOD_BINARY=$(abspath $(CARGO_TARGET_DIR))/release/istiod cargo test --quiet --package testkit --test kube_scale --test kube_load -- --ignored --nocapture --test-threads=1
 	@$(MAKE) --no-print-directory cluster
 	@for round in 1 2 3; do python3 tools/bench.py --binaries $(CARGO_TARGET_DIR)/release --changes 5 --virtual-service-changes 2 || exit 1; done
 
@@ -73,9 +77,10 @@ crds: ## writes crds/ from the types of the API
 	@git --no-pager diff --stat -- crds
 
 .PHONY: bench
-bench: ## what istiod costs: a release build under load, then each stage alone; docs/performance.md explains the figures
+bench: kube ## what istiod costs: a release build under load, from files and from an API server, then each stage alone; docs/performance.md explains the figures
 	@cargo build --release --package istiod --package ads-load
 	@python3 tools/bench.py --binaries $(CARGO_TARGET_DIR)/release
+	@ISTIOD_BINARY=$(abspath $(CARGO_TARGET_DIR))/release/istiod cargo test --quiet --package testkit --test kube_load -- --ignored --nocapture
 	@cargo bench --package xds --bench turn
 
 .PHONY: fmt

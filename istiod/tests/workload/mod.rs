@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long something may take that takes a second on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The agent and its Envoy; both end with the test.
 pub struct Workload {
@@ -37,9 +37,29 @@ pub fn programs() -> Option<(PathBuf, PathBuf)> {
     Some((envoy.canonicalize().unwrap(), agent))
 }
 
+/// Who a workload is.
+pub struct Pod {
+    /// Its name, label `app` and service account.
+    pub app: String,
+    /// Its address, of 127.0.0.0/8.
+    pub address: Ipv4Addr,
+    /// How long its certificates live, as in `SECRET_TTL`.
+    pub lifetime: &'static str,
+    /// `sidecar` or `router`.
+    pub kind: &'static str,
+}
+
 impl Workload {
     /// Starts `cart` of namespace `shop`, whose certificates live for `lifetime`, and waits until it is ready.
-    pub fn start(istiod: &Istiod, (envoy, agent): &(PathBuf, PathBuf), lifetime: &str) -> Self {
+    pub fn start(istiod: &Istiod, programs: &(PathBuf, PathBuf), lifetime: &'static str) -> Self {
+        let pod = Pod { app: "cart".to_owned(), address: Ipv4Addr::new(127, 0, 0, 9), lifetime, kind: "sidecar" };
+        let workload = Self::launch(istiod, programs, &pod);
+        workload.wait_until_ready();
+        workload
+    }
+
+    /// Starts a workload of namespace `shop`.
+    pub fn launch(istiod: &Istiod, (envoy, agent): &(PathBuf, PathBuf), pod: &Pod) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [admin, status, ready, prometheus] = free_ports();
         let port = istiod.secured.rsplit_once(':').unwrap().1;
@@ -47,26 +67,57 @@ impl Workload {
             "discoveryAddress": format!("localhost:{port}"), "binaryPath": envoy, "proxyAdminPort": admin, "statusPort": status,
             "concurrency": 1, "terminationDrainDuration": "100ms",
         });
-        let token = folder.path().join("token");
-        std::fs::write(&token, istiod.token(&["--namespace=shop", "--serviceAccount=cart"])).unwrap();
+        let (token, app) = (folder.path().join("token"), pod.app.as_str());
+        std::fs::write(&token, istiod.token(&["--namespace=shop", &format!("--serviceAccount={app}")])).unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let agent = Command::new(agent)
-            .args(["proxy", "sidecar"])
+            .args(["proxy", pod.kind, "--proxyLogLevel=warning"])
             .current_dir(folder.path())
             .env_clear()
             .env("PROXY_CONFIG", settings.to_string())
             .env("TOKEN_PATH", token)
             .env("XDS_ROOT_CA", istiod.path("ca/root-cert.pem"))
-            .env("SECRET_TTL", lifetime)
+            .env("SECRET_TTL", pod.lifetime)
             .env("ENVOY_STATUS_PORT", ready.to_string())
             .env("ENVOY_PROMETHEUS_PORT", prometheus.to_string())
-            .envs([("POD_NAME", "cart-1"), ("POD_NAMESPACE", "shop"), ("SERVICE_ACCOUNT", "cart"), ("INSTANCE_IP", "127.0.0.9")])
+            .envs([("POD_NAME", &*format!("{app}-1")), ("POD_NAMESPACE", "shop"), ("SERVICE_ACCOUNT", app)])
+            .env("INSTANCE_IP", pod.address.to_string())
             .env("ISTIO_META_INTERCEPTION_MODE", "NONE")
-            .stderr(Stdio::null())
+            .env("ISTIO_META_LABELS", json!({ "app": app }).to_string())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
-        let workload = Self { agent, folder, admin, status };
-        workload.wait("/healthz/ready answers", || workload.page(workload.status, "/healthz/ready").filter(|(code, _)| *code == 200));
-        workload
+        Self { agent, folder, admin, status }
+    }
+
+    /// Waits until traffic may come.
+    pub fn wait_until_ready(&self) {
+        self.wait("/healthz/ready answers", || self.page(self.status, "/healthz/ready").filter(|(code, _)| *code == 200));
+    }
+
+    /// What the agent and Envoy have written.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// All of Envoy's counters whose names match, with their values.
+    pub fn counters(&self, filter: &str) -> Vec<(String, u64)> {
+        let (_, text) = self.page(self.admin, &format!("/stats?filter={filter}")).unwrap();
+        let pair = |line: &str| line.rsplit_once(": ").and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+        text.lines().filter_map(pair).collect()
+    }
+
+    /// The root certificates that Envoy has: their serial numbers.
+    pub fn roots(&self) -> Vec<String> {
+        let (_, text) = self.page(self.admin, "/certs").unwrap();
+        let page: Value = serde_json::from_str(&text).unwrap();
+        let all = page.get("certificates").and_then(Value::as_array).into_iter().flatten();
+        let roots = all.filter_map(|one| one.pointer("/ca_cert")?.as_array()).flatten();
+        let mut serials: Vec<String> = roots.filter_map(|root| Some(root.get("serial_number")?.as_str()?.to_owned())).collect();
+        serials.sort();
+        serials.dedup();
+        serials
     }
 
     /// The certificate that Envoy has: its names and its serial number.
@@ -93,14 +144,14 @@ impl Workload {
         self.page(self.status, "/stats/prometheus").unwrap().1
     }
 
-    /// Asks again until there is an answer, and fails after half a minute.
+    /// Asks again until there is an answer, and fails after a minute.
     pub fn wait<T>(&self, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(answer) = answer() {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "not in time: {what}");
+            assert!(Instant::now() < deadline, "not in time: {what}; the log says: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
