@@ -1,9 +1,10 @@
 //! The secured port of a real process: who gets certificates and configuration, and who does not.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failed unwrap is a failed test
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a failed unwrap is a failed test
 
 mod client;
 mod istiod;
 
+use ca::api::{CREATE_CERTIFICATE, CertificateRequest, CertificateResponse};
 use client::{Client, node, router};
 use istiod::Istiod;
 use std::{
@@ -11,7 +12,8 @@ use std::{
     net::TcpStream,
     time::Duration,
 };
-use tonic::Code;
+use tonic::{Code, client::Grpc, transport::Endpoint};
+use tonic_prost::ProstCodec;
 
 const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
@@ -64,37 +66,52 @@ async fn a_proxy_is_what_it_has_proved_and_nothing_else() {
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
 }
 
-const GATEWAYS: &str = r#"
+/// A Secret of the namespace `shop`, and a Gateway there that names it.
+fn gateways() -> String {
+    let made = rcgen::generate_simple_self_signed(["shop.example.com".to_owned()]).unwrap();
+    let lines = |pem: String| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let (certificate, key) = (lines(made.cert.pem()), lines(made.signing_key.serialize_pem()));
+    format!(
+        "
 apiVersion: v1
 kind: Secret
-metadata: {name: shop-tls, namespace: shop}
-data:
-  tls.key: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCllRPT0KLS0tLS1FTkQgUFJJVkFURSBLRVktLS0tLQo=
-  tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCllRPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=
----
+metadata: {{name: shop-tls, namespace: shop}}
+stringData:
+  tls.crt: |
+{certificate}  tls.key: |
+{key}---
 apiVersion: networking.istio.io/v1
 kind: Gateway
-metadata: {name: entrance, namespace: shop}
+metadata: {{name: entrance, namespace: shop}}
 spec:
-  selector: {app: entrance}
-  servers: [{port: {number: 8443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: shop-tls}}]
-"#;
+  selector: {{app: entrance}}
+  servers:
+  - {{port: {{number: 8443, name: https, protocol: HTTPS}}, hosts: ['*'], tls: {{mode: SIMPLE, credentialName: shop-tls}}}}
+  - port: {{number: 9443, name: https-shop, protocol: HTTPS}}
+    hosts: ['*']
+    tls: {{mode: SIMPLE, credentialName: 'kubernetes-gateway://shop/shop-tls'}}
+"
+    )
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_for_the_gateways_of_their_namespace() {
     const SECRETS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-    let istiod = Istiod::start(GATEWAYS);
+    let istiod = Istiod::start(&gateways());
     let client = Client::new(&istiod.secured, &istiod.path("ca/root-cert.pem"), None);
-    let mut answers = Vec::new();
-    for namespace in ["shop", "bank"] {
+    for (namespace, allowed) in [("shop", true), ("bank", false)] {
         let token = istiod.token(&["--serviceAccount=entrance", &format!("--namespace={namespace}")]);
         let gateway = router("entrance-0", namespace, "entrance");
-        let name = "kubernetes://shop/shop-tls";
-        let names = ["kubernetes://shop-tls", name].map(str::to_owned).to_vec();
-        let stream = client.stream_of(gateway, Some(&token), SECRETS, names).await.unwrap();
-        answers.push(stream.first.resources.len());
+        let names = ["kubernetes://shop-tls", "kubernetes-gateway://shop/shop-tls"].map(str::to_owned).to_vec();
+        let mut stream = client.stream_of(gateway, Some(&token), SECRETS, names).await.unwrap();
+        let mut told = vec![stream.first.clone()];
+        // Each secret comes by itself, so that a proxy that refuses one takes the other.
+        while told.iter().map(|response| response.resources.len() + response.removed_resources.len()).sum::<usize>() < 2 {
+            told.push(stream.next().await.unwrap());
+        }
+        let given = told.iter().map(|response| response.resources.len()).sum::<usize>();
+        assert_eq!(given, if allowed { 2 } else { 0 }, "to a gateway of {namespace}");
     }
-    assert!(answers[0] > 0 && answers[1] == 0, "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +179,7 @@ async fn garbage_and_silence_end_connections_and_nothing_else() {
         };
         (0..length).map(next).collect::<Vec<u8>>()
     };
-    for address in [istiod.secured.as_str(), istiod.grpc.as_str(), istiod.address()] {
+    for address in [&istiod.secured, &istiod.grpc, istiod.address(), &istiod.monitoring, &istiod.webhook] {
         for length in [1, 5, 100, 10_000] {
             for head in [&b""[..], b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\n"] {
                 let mut stream = TcpStream::connect(address).unwrap();
@@ -171,11 +188,126 @@ async fn garbage_and_silence_end_connections_and_nothing_else() {
             }
         }
     }
-    // A handshake that never comes is given up within its time of five seconds.
-    let mut silent = TcpStream::connect(&istiod.secured).unwrap();
-    silent.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
-    assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0);
+    // A handshake that never comes is given up within its time of five seconds, half a request within ten.
+    let greetings = [(istiod.secured.as_str(), ""), (&istiod.webhook, ""), (istiod.address(), "GET / HT"), (&istiod.monitoring, "")];
+    let silent = greetings.map(|(address, greeting)| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(greeting.as_bytes()).unwrap();
+        stream
+    });
+    for mut stream in silent {
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        let mut rest = Vec::new();
+        // An answer may say why, but the connection ends.
+        if let Err(error) = stream.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "a silent connection stays open");
+        }
+    }
+    assert_eq!(istiod.get("/ready").0, 200);
     let client = Client::new(&istiod.secured, &istiod.path("ca/root-cert.pem"), None);
     client.certificate(Some(&istiod.token(&["--namespace=shop"]))).await.unwrap();
     istiod.wait_for("/metrics", |_, page| page.contains(r#"istiod_secured_refusals{reason="handshake_timeout"}"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_good_for_its_time_its_audience_and_its_cluster_only() {
+    let istiod = Istiod::start(OBJECTS);
+    let client = Client::new(&istiod.secured, &istiod.path("ca/root-cert.pem"), None);
+    let short = istiod.token(&["--namespace=shop", "--ttl=3s"]);
+    let good = istiod.token(&["--namespace=shop"]);
+    client.certificate(Some(&short)).await.unwrap();
+    // A token is no secret of one request: it proves the same again, and to xDS; but never anything else.
+    client.certificate(Some(&short)).await.unwrap();
+    client.stream(node("cart-0", "shop", ""), Some(&good), CLUSTERS).await.unwrap();
+    let refused = async |token: &str, cluster: &str| {
+        let asked = ask(&client, CSR, &[("authorization", &format!("Bearer {token}")), ("clusterid", cluster)]).await;
+        asked.map(drop).unwrap_err().code()
+    };
+    assert_eq!(refused(&good, "elsewhere").await, Code::Unauthenticated, "a token of another cluster");
+    let parts: Vec<&str> = good.split('.').collect();
+    let (other, payload) = (istiod.token(&["--namespace=bank"]), parts[1]);
+    let spliced = format!("{}.{payload}.{}", parts[0], other.rsplit('.').next().unwrap());
+    for token in [spliced.as_str(), &format!("{}.{payload}.", parts[0]), "", "a.b.c"] {
+        assert_eq!(refused(token, "").await, Code::Unauthenticated);
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while refused_or_not(&client, &short).await.is_ok() {
+        assert!(std::time::Instant::now() < deadline, "an expired token is still good");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // It was remembered while it was good, and is not any more.
+    assert_eq!(refused(&short, "").await, Code::Unauthenticated);
+    istiod.wait_for("/metrics", |_, page| page.contains(r#"istiod_secured_refusals{reason="token_expired"}"#));
+    let told = istiod.log(&["no certificate was issued"]);
+    assert!(!told.is_empty() && told.iter().all(|line| !line.contains(payload)), "a refusal is told, a token never");
+}
+
+/// Nobody has this key; it is not looked at before the caller is known.
+const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+
+async fn ask(client: &Client, csr: &str, headers: &[(&'static str, &str)]) -> Result<CertificateResponse, tonic::Status> {
+    let mut grpc = Grpc::new(client.channel().await.unwrap());
+    grpc.ready().await.unwrap();
+    let mut request = tonic::Request::new(CertificateRequest { csr: csr.to_owned(), ..CertificateRequest::default() });
+    for (name, value) in headers {
+        request.metadata_mut().insert(*name, value.parse().unwrap());
+    }
+    let codec = ProstCodec::<CertificateRequest, CertificateResponse>::default();
+    Ok(grpc.unary(request, CREATE_CERTIFICATE.parse().unwrap(), codec).await?.into_inner())
+}
+
+async fn refused_or_not(client: &Client, token: &str) -> Result<(), tonic::Status> {
+    client.certificate(Some(token)).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_or_too_slow_is_given_up_and_others_are_served() {
+    let istiod = Istiod::start(OBJECTS);
+    let client = Client::new(&istiod.secured, &istiod.path("ca/root-cert.pem"), None);
+    let token = istiod.token(&["--namespace=shop"]);
+    let bearer = format!("Bearer {token}");
+    let large = format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n", "A".repeat(1 << 20));
+    let refused = ask(&client, &large, &[("authorization", &bearer)]).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let crowded = "x".repeat(1 << 20);
+    // So many headers are not even read.
+    ask(&client, CSR, &[("authorization", &bearer), ("x-much", &crowded)]).await.map(drop).unwrap_err();
+    // A thousand requests that never come in full, over connections of one peer.
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let channel = client.channel().await.unwrap();
+        for _ in 0..50 {
+            let (mut grpc, bearer) = (Grpc::new(channel.clone()), bearer.clone());
+            slow.push(tokio::spawn(async move {
+                grpc.ready().await.unwrap();
+                let never = tokio_stream::StreamExt::chain(tokio_stream::empty::<CertificateRequest>(), tokio_stream::pending());
+                let mut request = tonic::Request::new(never);
+                request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+                let codec = ProstCodec::<CertificateRequest, CertificateResponse>::default();
+                grpc.client_streaming(request, CREATE_CERTIFICATE.parse().unwrap(), codec).await.map(drop).unwrap_err().code()
+            }));
+        }
+    }
+    let start = std::time::Instant::now();
+    client.certificate(Some(&token)).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "others wait for the slow ones");
+    for request in slow {
+        let code = tokio::time::timeout(Duration::from_secs(30), request).await.expect("a slow request is never given up").unwrap();
+        assert_eq!(code, Code::DeadlineExceeded);
+    }
+    istiod.wait_for("/metrics", |_, page| page.contains(r#"istiod_secured_refusals{reason="slow_request"} 1000"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_not_given_away_in_plain_text_beside_the_secured_port() {
+    let istiod = Istiod::start(OBJECTS);
+    let token = istiod.token(&["--namespace=shop"]);
+    let channel = Endpoint::from_shared(format!("http://{}", istiod.grpc)).unwrap().connect().await.unwrap();
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let mut request = tonic::Request::new(CertificateRequest { csr: CSR.to_owned(), ..CertificateRequest::default() });
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let codec = ProstCodec::<CertificateRequest, CertificateResponse>::default();
+    let refused = grpc.unary(request, CREATE_CERTIFICATE.parse().unwrap(), codec).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
 }

@@ -10,6 +10,7 @@ mod metrics;
 mod objects;
 mod proxies;
 mod ready;
+mod server;
 mod services;
 mod timestamp;
 
@@ -51,13 +52,10 @@ impl Window {
 
 /// Serves all pages until the process closes, and the requests that are under way then.
 pub async fn serve(listener: TcpListener, window: Window) {
-    let closing = window.ending.clone().closing();
+    let ending = window.ending.clone();
     let debug = debug::routes().merge(ca::routes()).layer(middleware::from_fn(own_host_only));
     let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug).with_state(window);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(closing).await {
-        tracing::error!("the debug pages are not served any more: {error}");
-    }
+    server::serve(listener, router, ending).await;
 }
 
 /// The debug pages tell everything about the mesh. As long as callers cannot prove who they are, only those of this host

@@ -17,6 +17,8 @@ pub struct Istiod {
     process: Child,
     folder: TempDir,
     http: String,
+    pub webhook: String,
+    pub monitoring: String,
     pub grpc: String,
     pub secured: String,
     log: Arc<Mutex<Vec<String>>>,
@@ -60,8 +62,8 @@ impl Istiod {
 
     fn run(folder: TempDir, flags: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_istiod"))
-            .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--secureGRPCAddr=127.0.0.1:0", "--monitoringAddr="])
-            .args(["--httpsAddr=127.0.0.1:0", "--log_as_json"])
+            .args(["discovery", "--httpAddr=127.0.0.1:0", "--grpcAddr=127.0.0.1:0", "--secureGRPCAddr=127.0.0.1:0"])
+            .args(["--httpsAddr=127.0.0.1:0", "--monitoringAddr=127.0.0.1:0", "--log_as_json"])
             .arg(format!("--rootCaDir={}", folder.path().join("cacerts").display()))
             .args(flags)
             .stderr(Stdio::piped())
@@ -72,12 +74,12 @@ impl Istiod {
             let line = lines.find_map(|line| Some(line.split_once("listening on ")?.1.split('"').next()?.to_owned()));
             line.unwrap()
         };
-        let (webhook, http, grpc, secured) = (listening(), listening(), listening(), listening());
+        let (webhook, http, monitoring, grpc, secured) = (listening(), listening(), listening(), listening(), listening());
         // Read to the end, or the process would block on a full pipe.
         let log = Arc::new(Mutex::new(Vec::new()));
         let written = log.clone();
         std::thread::spawn(move || lines.for_each(|line| written.lock().unwrap().push(line)));
-        let istiod = Self { process, folder, http, grpc, secured, log };
+        let istiod = Self { process, folder, http, webhook, monitoring, grpc, secured, log };
         istiod.wait_for("/ready", |status, _| status == 200);
         istiod
     }
