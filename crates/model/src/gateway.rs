@@ -131,7 +131,7 @@ const GATEWAY_SERVICE: &str = "internal.istio.io/gateway-service";
 pub(crate) const PARENT: &str = "internal.istio.io/parents";
 
 /// The object that users know.
-fn origin(object: &Object<Gateway>) -> ObjectRef {
+pub(crate) fn origin(object: &Object<Gateway>) -> ObjectRef {
     let parent = object.metadata.annotations.get(PARENT).and_then(|text| text.split_once('/'));
     match parent.and_then(|(kind, rest)| Some((kind, rest.rsplit_once('.')?))) {
         Some(("Ingress", (name, namespace))) => ObjectRef::new("Ingress", namespace, name),

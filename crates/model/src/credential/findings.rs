@@ -1,7 +1,7 @@
 //! What is to be said of the credentials that a Gateway names.
 
 use super::{AUTHORITIES_SUFFIX, Credential, CredentialFault, CredentialReference, CredentialUser};
-use crate::Snapshot;
+use crate::{Snapshot, gateway};
 use base::Diagnostic;
 use istio_api::{
     Object,
@@ -86,6 +86,8 @@ impl Wanted<'_> {
     }
 
     fn error(&self, code: &'static str, text: String) -> Diagnostic {
-        Diagnostic::error(code, Some(self.gateway.object_ref()), self.field.clone(), text)
+        let origin = gateway::origin(self.gateway);
+        let field = if origin == self.gateway.object_ref() { self.field.clone() } else { "spec.tls".to_owned() };
+        Diagnostic::error(code, Some(origin), field, text)
     }
 }
