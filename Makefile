@@ -28,8 +28,8 @@ ifeq ($(ENVOY),.cache/envoy/envoy)
 endif
 
 .PHONY: kube
-kube: ## a real Kubernetes API server for the tests, into .cache/kube (minutes the first time); says if this machine cannot
-	@tests/kube/build.py || [ $$? = 3 ]
+kube: ## a real Kubernetes for the tests, into .cache/kube (minutes the first time): an API server, and what else this machine can run
+	@tests/kube/build.py $$(tests/kube/cluster/preflight >/dev/null 2>&1 && echo cluster) || [ $$? = 3 ]
 
 .PHONY: cluster
 cluster: envoy ## the charts and a shop on a real cluster of one node, under load (two minutes); says if this machine cannot
@@ -40,6 +40,7 @@ cluster: envoy ## the charts and a shop on a real cluster of one node, under loa
 test: envoy kube ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
 	@cargo build --package agent
 	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace --no-fail-fast
+	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --workspace --test cluster -- --ignored --nocapture # as in `make cluster`
 	@$(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY) # the programs are those that the tests were built with
 
 .PHONY: soak

@@ -2,6 +2,7 @@
 
 use crate::Flags;
 use anyhow::Context;
+use serde_json::Value;
 use std::{
     fmt::Write as _,
     fs,
@@ -16,6 +17,21 @@ pub struct Generation {
     pub endpoint: usize,
     /// Decides the timeout of the VirtualService.
     pub route: usize,
+}
+
+/// What of a service is changed.
+#[derive(Clone, Copy, Debug)]
+pub enum Changed {
+    /// Its EndpointSlice.
+    Endpoint,
+    /// Its VirtualService.
+    Route,
+}
+
+/// The objects of one service.
+pub fn objects(i: usize, generation: Generation, flags: &Flags) -> anyhow::Result<Vec<Value>> {
+    let text = content(i, generation, flags);
+    text.split("\n---\n").map(|document| serde_saphyr::from_str(document).with_context(|| document.to_owned())).collect()
 }
 
 /// Writes all files that do not exist with this content; whether any was written.

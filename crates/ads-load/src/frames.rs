@@ -1,17 +1,25 @@
 //! gRPC messages on HTTP/2, without a codec: requests are framed bytes, responses are cut out of what arrives.
 
+use crate::tls;
 use anyhow::Context as _;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
+use tokio_rustls::TlsConnector;
 
 /// The requests of one stream.
 pub struct Requests(mpsc::UnboundedReceiver<Bytes>);
@@ -81,16 +89,14 @@ impl Receiver {
     }
 }
 
-/// Opens a connection and one stream of `method` on it.
-pub async fn open(address: &str, method: &str) -> anyhow::Result<(Sender, Receiver)> {
+/// Opens a connection, in mutual TLS if there is a connector, and one stream of `method` on it.
+pub async fn open(address: &str, method: &str, connector: Option<&TlsConnector>) -> anyhow::Result<(Sender, Receiver)> {
     let tcp = tokio::net::TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     tcp.set_nodelay(true)?;
-    let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(1 << 20)
-        .handshake(TokioIo::new(tcp))
-        .await?;
-    tokio::spawn(connection);
+    let mut client = match connector {
+        Some(connector) => handshake(tls::connect(connector, tcp).await?).await?,
+        None => handshake(tcp).await?,
+    };
     let (sender, receiver) = mpsc::unbounded_channel();
     let uri = format!("http://{address}/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}");
     let request = http::Request::post(uri)
@@ -103,4 +109,14 @@ pub async fn open(address: &str, method: &str) -> anyhow::Result<(Sender, Receiv
         anyhow::bail!("the server refuses the stream: status {status:?} {:?}", response.headers().get("grpc-message"));
     }
     Ok((Sender(sender), Receiver { body: response.into_body(), buffer: BytesMut::new() }))
+}
+
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> hyper::Result<SendRequest<Requests>> {
+    let (client, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(1 << 20)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    tokio::spawn(connection);
+    Ok(client)
 }

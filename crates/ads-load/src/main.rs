@@ -1,11 +1,12 @@
 //! `ads-load`: many simulated proxies against one ADS server, and what that costs the server.
 //!
-//! In: the address of a server, a folder of YAML that the server follows, the number of streams and changes. Out: a
+//! In: the address of a server, a folder of YAML or an API server that the server follows, the number of streams and changes. Out: a
 //! table (or JSON) with time, bytes, CPU seconds and memory per phase.
 //! Never: a full decode of what is received: it shares the machine with the server, so it walks only the protobuf
 //! fields that say which names a proxy would subscribe to next.
 //! Read first: `phases.rs`, then `stream.rs`.
 
+mod cluster;
 mod fields;
 mod folder;
 mod frames;
@@ -17,6 +18,7 @@ mod subscriptions;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use clap::{Parser, ValueEnum};
 use std::{path::PathBuf, time::Duration};
@@ -25,7 +27,7 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
 pub struct Flags {
-    /// The plaintext ADS address of the server.
+    /// The ADS address of the server: the plaintext one, or with `--ca-dir` the secured one.
     #[arg(long, default_value = "127.0.0.1:15010")]
     ads: String,
     /// Simulated proxies.
@@ -46,21 +48,36 @@ pub struct Flags {
     /// Writes one file per service here; the server must follow this folder.
     #[arg(long)]
     config_dir: Option<PathBuf>,
-    /// Services in the folder.
+    /// Writes the same objects to the API server of this kubeconfig instead; the server must follow it.
+    #[arg(long, conflicts_with = "config_dir")]
+    kubeconfig: Option<PathBuf>,
+    /// Services in the folder or cluster.
     #[arg(long, default_value_t = 0)]
     services: usize,
     /// Endpoints of each service.
     #[arg(long, default_value_t = 10)]
     endpoints: usize,
-    /// Only writes the folder.
+    /// Only writes the objects.
     #[arg(long)]
     write_only: bool,
+    /// The objects are there already.
+    #[arg(long, conflicts_with = "write_only")]
+    written: bool,
+    /// How long all streams are held before anything is changed, in seconds.
+    #[arg(long, default_value_t = 0)]
+    quiet: u64,
     /// Endpoint changes to measure.
     #[arg(long, default_value_t = 0)]
     changes: usize,
     /// VirtualService changes to measure.
     #[arg(long, default_value_t = 0)]
     virtual_service_changes: usize,
+    /// Mutual TLS: the folder that istiod has as --rootCaDir, whose key signs a certificate for each proxy.
+    #[arg(long)]
+    ca_dir: Option<PathBuf>,
+    /// Connections in mutual TLS to open and close, before anything else.
+    #[arg(long, default_value_t = 0, requires = "ca_dir")]
+    handshakes: usize,
     /// Drops all streams at the end and opens them again with what they hold.
     #[arg(long)]
     reconnect: bool,

@@ -2,16 +2,18 @@
 
 use crate::{
     Flags,
-    folder::{self, Generation},
+    cluster::Cluster,
+    folder::{self, Changed, Generation},
     process::{Usage, usage},
     report::{Phase, Report, Spread},
     stream::{self, Shared},
     target::Target,
+    tls::{self, Identities},
 };
 use anyhow::{Context, bail};
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::PathBuf,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -20,29 +22,77 @@ use xds_wire::ResourceType;
 
 /// Runs everything that the flags ask for.
 pub async fn run(flags: Flags) -> anyhow::Result<Report> {
-    if let Some(folder) = &flags.config_dir {
-        folder::write(folder, &flags)?;
+    let mesh = Mesh::of(&flags).await?;
+    if let Some(mesh) = &mesh {
+        if !flags.written {
+            mesh.write(&flags).await?;
+        }
         if flags.write_only {
             return Ok(Report::default());
         }
     } else if flags.changes + flags.virtual_service_changes > 0 {
-        bail!("changes need --config-dir");
+        bail!("changes need --config-dir or --kubeconfig");
     }
     let streams = (0..flags.streams).map(|_| Default::default()).collect();
-    let shared =
-        Arc::new(Shared { flags: flags.clone(), target: Default::default(), streams, failed: Default::default(), epoch: Instant::now() });
+    let shared = Arc::new(Shared {
+        identities: flags.ca_dir.as_deref().map(Identities::read).transpose()?,
+        flags: flags.clone(),
+        target: Default::default(),
+        streams,
+        failed: Default::default(),
+        epoch: Instant::now(),
+    });
     let mut run =
         Run { shared, tasks: JoinSet::new(), report: Report { streams: flags.streams, ..Report::default() }, files: BTreeMap::new() };
-    run.connect("first configuration").await?;
-    if let Some(folder) = &flags.config_dir {
-        run.endpoint_changes(folder).await?;
-        run.route_changes(folder).await?;
+    run.handshakes().await?;
+    if flags.streams > 0 {
+        run.connect("first configuration").await?;
+    }
+    if flags.quiet > 0 {
+        let mark = run.mark();
+        tokio::time::sleep(Duration::from_secs(flags.quiet)).await;
+        run.report.phases.push(Phase { name: "nothing changes".to_owned(), ..run.phase(&mark, 0) });
+    }
+    if let Some(mesh) = &mesh {
+        run.endpoint_changes(mesh).await?;
+        run.route_changes(mesh).await?;
     }
     if flags.reconnect {
         run.reconnect().await?;
     }
     run.report.failed_streams = run.shared.failed.load(Ordering::Relaxed);
     Ok(run.report)
+}
+
+/// Where the server has its objects from.
+enum Mesh {
+    Folder(PathBuf),
+    Cluster(Cluster),
+}
+
+impl Mesh {
+    async fn of(flags: &Flags) -> anyhow::Result<Option<Self>> {
+        Ok(match (&flags.config_dir, &flags.kubeconfig) {
+            (Some(folder), _) => Some(Self::Folder(folder.clone())),
+            (None, Some(kubeconfig)) => Some(Self::Cluster(Cluster::connect(kubeconfig).await?)),
+            (None, None) => None,
+        })
+    }
+
+    async fn write(&self, flags: &Flags) -> anyhow::Result<()> {
+        match self {
+            Self::Folder(folder) => folder::write(folder, flags).map(|_| ()),
+            Self::Cluster(cluster) => cluster.write(flags).await,
+        }
+    }
+
+    /// The time at which the change was made.
+    async fn change(&self, i: usize, changed: Changed, generation: Generation, flags: &Flags) -> anyhow::Result<Instant> {
+        match self {
+            Self::Folder(folder) => folder::change(folder, i, generation, flags),
+            Self::Cluster(cluster) => cluster.change(i, changed, generation, flags).await,
+        }
+    }
 }
 
 struct Run {
@@ -72,6 +122,33 @@ impl Run {
     fn bytes(&self) -> BTreeMap<ResourceType, u64> {
         let sum = |kind| self.shared.streams.iter().map(|stream| stream.bytes(kind).load(Ordering::Relaxed)).sum();
         ResourceType::ALL.into_iter().map(|kind| (kind, sum(kind))).collect()
+    }
+
+    /// Opens connections and closes them again, some at the same time.
+    async fn handshakes(&mut self) -> anyhow::Result<()> {
+        let (count, parallel) = (self.flags().handshakes, self.flags().parallel.max(1));
+        let Some(identities) = self.shared.identities.as_ref().filter(|_| count > 0) else { return Ok(()) };
+        let connectors = (0..parallel).map(|number| identities.connector(&folder::namespace(number, self.flags())));
+        let connectors = connectors.collect::<anyhow::Result<Vec<_>>>()?;
+        let mark = self.mark();
+        let mut tasks = JoinSet::new();
+        for (number, connector) in connectors.into_iter().enumerate() {
+            let (address, own) = (self.flags().ads.clone(), count / parallel + usize::from(number < count % parallel));
+            tasks.spawn(async move {
+                let mut each = Vec::with_capacity(own);
+                for _ in 0..own {
+                    let start = Instant::now();
+                    tls::greet(&connector, &address).await?;
+                    each.push(start.elapsed());
+                }
+                Ok(each)
+            });
+        }
+        let each: anyhow::Result<Vec<Vec<Duration>>> = tasks.join_all().await.into_iter().collect();
+        let each: Vec<Duration> = each?.into_iter().flatten().collect();
+        let phase = Phase { name: format!("{count} connections in mutual TLS"), ..self.phase(&mark, 0) };
+        self.report.phases.push(Phase { each_stream_ms: Spread::of(each), ..phase });
+        Ok(())
     }
 
     /// Opens all streams and waits until each has everything it asks for and nothing more comes.
@@ -148,9 +225,9 @@ impl Run {
         }
     }
 
-    async fn endpoint_changes(&mut self, folder: &Path) -> anyhow::Result<()> {
+    async fn endpoint_changes(&mut self, mesh: &Mesh) -> anyhow::Result<()> {
         let (count, seed) = (self.flags().changes, seed());
-        self.changes(folder, "endpoint change", count, |k, services, flags, files| {
+        self.changes(mesh, Changed::Endpoint, count, |k, services, flags, files| {
             let i = k * 7 % services;
             let host = folder::host(i, flags);
             let file = files.entry(i).or_default();
@@ -160,9 +237,9 @@ impl Run {
         .await
     }
 
-    async fn route_changes(&mut self, folder: &Path) -> anyhow::Result<()> {
+    async fn route_changes(&mut self, mesh: &Mesh) -> anyhow::Result<()> {
         let (count, seed) = (self.flags().virtual_service_changes, seed());
-        self.changes(folder, "VirtualService change", count, |k, services, flags, files| {
+        self.changes(mesh, Changed::Route, count, |k, services, flags, files| {
             let i = k * 11 % services;
             let file = files.entry(i).or_default();
             file.route = 1 + (seed + k) % 10_000;
@@ -171,8 +248,8 @@ impl Run {
         .await
     }
 
-    /// Changes one file after the other and waits each time until all streams have received the resource.
-    async fn changes<F>(&mut self, folder: &Path, name: &str, count: usize, what: F) -> anyhow::Result<()>
+    /// Changes one service after the other and waits each time until all streams have received the resource.
+    async fn changes<F>(&mut self, mesh: &Mesh, changed: Changed, count: usize, what: F) -> anyhow::Result<()>
     where
         F: Fn(usize, usize, &Flags, &mut BTreeMap<usize, Generation>) -> (usize, Generation, Target),
     {
@@ -185,13 +262,13 @@ impl Run {
             let (i, generation, target) = what(k, self.flags().services.max(1), &self.shared.flags, &mut self.files);
             let target = Arc::new(target);
             *self.shared.target.write().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
-            let changed = folder::change(folder, i, generation, self.flags())?;
+            let written = mesh.change(i, changed, generation, self.flags()).await?;
             let limit = Duration::from_secs(self.flags().timeout.min(10));
             let in_time = timeout(limit, target.complete()).await.is_ok();
             // What comes beside it is counted as well.
             tokio::time::sleep(self.flags().settle).await;
             let receipts = target.receipts();
-            let times: Vec<_> = receipts.iter().flatten().map(|at| at.saturating_duration_since(changed)).collect();
+            let times: Vec<_> = receipts.iter().flatten().map(|at| at.saturating_duration_since(written)).collect();
             missed += receipts.len() - times.len();
             if in_time {
                 last.extend(times.iter().max().copied());
@@ -202,7 +279,10 @@ impl Run {
         }
         *self.shared.target.write().unwrap_or_else(PoisonError::into_inner) = None;
         let phase = Phase {
-            name: name.to_owned(),
+            name: match changed {
+                Changed::Endpoint => "endpoint change".to_owned(),
+                Changed::Route => "VirtualService change".to_owned(),
+            },
             each_stream_ms: Spread::of(each),
             last_stream_ms: Spread::of(last),
             missed,

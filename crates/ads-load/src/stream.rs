@@ -7,6 +7,7 @@ use crate::{
     frames::{self, Receiver, Sender},
     subscriptions::{follows, wanted},
     target::Target,
+    tls::Identities,
 };
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -32,6 +33,8 @@ use xds_wire::ResourceType;
 /// What all streams share.
 pub struct Shared {
     pub flags: Flags,
+    /// Gives proxies their certificates; without it they speak plain text.
+    pub identities: Option<Identities>,
     /// What is looked out for.
     pub target: RwLock<Option<Arc<Target>>>,
     pub streams: Vec<Counters>,
@@ -92,7 +95,7 @@ pub async fn run(shared: Arc<Shared>, number: usize, opening: OwnedSemaphorePerm
         Variant::Delta => "DeltaAggregatedResources",
         Variant::Sotw => "StreamAggregatedResources",
     };
-    let opened = frames::open(&shared.flags.ads, method).await;
+    let opened = open(&shared, number, method).await;
     if opened.is_err() {
         shared.failed.fetch_add(1, Ordering::Relaxed);
     }
@@ -111,6 +114,11 @@ pub async fn run(shared: Arc<Shared>, number: usize, opening: OwnedSemaphorePerm
     let end = proxy.receive(&mut receiver).await;
     proxy.shared.failed.fetch_add(1, Ordering::Relaxed);
     end
+}
+
+async fn open(shared: &Shared, number: usize, method: &str) -> anyhow::Result<(Sender, Receiver)> {
+    let connector = shared.identities.as_ref().map(|identities| identities.connector(&namespace(number, &shared.flags))).transpose()?;
+    frames::open(&shared.flags.ads, method, connector.as_ref()).await
 }
 
 impl Proxy {

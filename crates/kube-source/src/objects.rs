@@ -160,6 +160,8 @@ impl Objects {
         for (name, kept) in listed {
             self.replace(name, kept);
         }
+        // A map that was filled in the order of its keys is half empty; one that is built at once is full.
+        self.kept = std::mem::take(&mut self.kept).into_iter().collect();
         self.listed = true;
     }
 

@@ -8,12 +8,10 @@ use istio_api::Kind;
 use kube_source::{Access, Options};
 use serde_json::{Value, json};
 use std::{
-    fs,
     path::Path,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use testkit::kube::{Api, ApiServer, Watched};
+use testkit::kube::{Api, ApiServer, Istiod, Ports, Watched};
 
 const SERVICES: usize = 10_000;
 const NAMESPACES: usize = 100;
@@ -89,50 +87,6 @@ fn pod(number: usize, pod: usize) -> Value {
     })
 }
 
-/// istiod, which ends with the value.
-struct Istiod(Child);
-
-impl Drop for Istiod {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Istiod {
-    fn start(server: &ApiServer, port: u16) -> Result<Self> {
-        let binary = std::env::var("ISTIOD_BINARY").context("ISTIOD_BINARY names no istiod; `make soak` does")?;
-        let mut command = Command::new(binary);
-        command.arg("discovery").arg("--kubeconfig").arg(server.kubeconfig());
-        command.arg(format!("--httpAddr=127.0.0.1:{port}"));
-        command.args(["--grpcAddr=", "--monitoringAddr=", "--secureGRPCAddr=", "--httpsAddr="]);
-        Ok(Self(command.stdout(Stdio::null()).spawn()?))
-    }
-
-    fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kilobytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kilobytes << 10)
-    }
-
-    /// The time that its threads have computed, in clock ticks of 10 ms.
-    fn ticks(&self) -> Result<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().context("no fields")?.split_whitespace().collect();
-        Ok(fields.get(11).context("no utime")?.parse::<u64>()? + fields.get(12).context("no stime")?.parse::<u64>()?)
-    }
-}
-
-fn is_ready(port: u16) -> bool {
-    use std::io::{Read, Write};
-    let Ok(mut connection) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let mut answer = String::new();
-    let asked = write!(connection, "GET /ready HTTP/1.1\r\nHost: istiod\r\nConnection: close\r\n\r\n");
-    asked.and_then(|()| connection.read_to_string(&mut answer)).is_ok() && answer.starts_with("HTTP/1.1 200")
-}
-
 async fn populate(api: &Api) -> Result<()> {
     // Where istiod's leases are.
     api.namespace("istio-system").await?;
@@ -203,13 +157,10 @@ async fn a_large_cluster() -> Result<()> {
         started.elapsed()
     );
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let binary = std::env::var("ISTIOD_BINARY").context("ISTIOD_BINARY names no istiod; `make soak` does")?;
     let started = Instant::now();
-    let istiod = Istiod::start(&server, port)?;
-    while !is_ready(port) {
-        ensure!(started.elapsed() < PATIENCE, "istiod is not ready");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let istiod = Istiod::start(Path::new(&binary), &server, Ports::free()?)?;
+    istiod.wait_until_ready(PATIENCE)?;
     let sync = started.elapsed();
     let peak = istiod.resident()?;
     // Until the memory of the first list has gone back to the system.

@@ -18,6 +18,7 @@ mod http3;
 mod load;
 pub mod mistakes;
 mod network;
+pub mod outage;
 mod proxy;
 mod room;
 pub mod sds;
