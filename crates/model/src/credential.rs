@@ -12,6 +12,7 @@ use istio_api::{
 };
 use std::sync::Arc;
 use tokio_rustls::rustls::{
+    SignatureAlgorithm,
     crypto::aws_lc_rs::sign::any_supported_type,
     pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
 };
@@ -87,8 +88,11 @@ fn find_pair(secret: &Secret) -> Result<(&'static str, &'static str), String> {
         .next()
         .ok_or_else(|| format!("{key} holds no private key"))?
         .map_err(|_| format!("{key} holds a private key that cannot be decoded"))?;
+    // Envoy takes no Ed25519.
     let signing = any_supported_type(&private)
-        .map_err(|_| format!("{key} holds a key that is not supported; use ECDSA P-256, P-384 or RSA with 2048 bits or more"))?;
+        .ok()
+        .filter(|signing| matches!(signing.algorithm(), SignatureAlgorithm::ECDSA | SignatureAlgorithm::RSA))
+        .ok_or_else(|| format!("{key} holds a key that is not supported; use ECDSA P-256, P-384 or RSA with 2048 bits or more"))?;
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| format!("{certificate} holds something that is no X.509 certificate"))?;
     let public = signing.public_key();
     let same = public.as_ref().is_none_or(|public| {
