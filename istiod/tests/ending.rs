@@ -52,9 +52,11 @@ async fn ask(clients: Arc<[Client; 2]>, counts: Arc<Counts>) {
             let request = hyper::Request::post("https://istiod.istio-system.svc/validate").body(Full::from(REVIEW)).unwrap();
             let answer = match sender.try_send_request(request).await {
                 Ok(response) => response.into_body().collect().await.map(|body| body.to_bytes()),
-                // The connection was closed before: nothing has been asked.
-                Err(mut error) if error.take_message().is_some() => break,
-                Err(error) => Err(error.into_error()),
+                Err(mut error) => match error.take_message() {
+                    // The connection was closed before: nothing has been asked.
+                    Some(_) => break,
+                    None => Err(error.into_error()),
+                },
             };
             let counter = match answer {
                 Ok(body) if String::from_utf8_lossy(&body).contains(r#""allowed":true"#) => counts.answered.get(index).unwrap(),

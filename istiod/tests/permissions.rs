@@ -219,9 +219,9 @@ async fn the_charts_permissions_are_enough_and_not_too_many() {
     let Some(roles) = rendered(&["serviceaccount", "clusterrole", "role"]) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
-    let rules = format!("[{{level: Metadata, users: ['{ACCOUNT}']}}, {{level: None}}]");
-    std::fs::write(&policy, format!("{{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: {rules}}}"))
-        .unwrap();
+    let rules = json!([{ "level": "Metadata", "users": [ACCOUNT] }, { "level": "None" }]);
+    let whom = json!({ "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules });
+    std::fs::write(&policy, whom.to_string()).unwrap();
     let flags = [format!("--audit-policy-file={}", policy.display()), format!("--audit-log-path={}", log.display())];
     let Some(server) = ApiServer::start_with(&flags.each_ref().map(String::as_str)).unwrap() else { return };
     server.kubectl(&["apply", "--server-side", "-f", &root().join("crds").display().to_string()]).unwrap();

@@ -11,6 +11,7 @@ mkdir -p "$scratch"
 image() { # image NAME ARGUMENTS...
   "$here/image.py" "$scratch/$1.tar" "docker.io/local/$1:test" --libraries --user 1337 "${@:2}"
   "$here/run" ctr --namespace k8s.io images import "$scratch/$1.tar"
+  rm "$scratch/$1.tar"
 }
 image istiod --entry /usr/local/bin/istiod "$programs/istiod:/usr/local/bin/istiod"
 image proxy --entry /usr/local/bin/pilot-agent "$programs/pilot-agent:/usr/local/bin/pilot-agent" "$envoy:/usr/local/bin/envoy"
