@@ -52,3 +52,23 @@ fn a_certificate_is_renewed_at_half_its_life_and_kept_while_istiod_is_away() {
     assert!(workload.is_ready());
     assert!(workload.certificate().is_some_and(|(_, serial)| !serial.is_empty()), "{next} is gone");
 }
+
+#[test]
+fn another_root_reaches_envoy_before_anybody_has_touched_a_file() {
+    let Some(programs) = programs() else { return };
+    let istiod = Istiod::start(OBJECTS);
+    let workload = Workload::start(&istiod, &programs, "1m");
+    let (first, roots) = (workload.wait("a certificate", || workload.certificate()), workload.roots());
+    assert_eq!(roots.len(), 1);
+    assert_eq!(istiod.post("/debug/ca?order=new-root").0, 200);
+    workload.wait("Envoy has both roots", || (workload.roots().len() == 2).then_some(()));
+    // Which comes sooner than the next step.
+    let second = workload.wait("a certificate with both roots", || workload.certificate().filter(|now| *now != first));
+    // Nobody is waited for any more: Envoy has accepted the roots, and the agent has said so.
+    istiod.wait_for("/debug/ca", |_, page| page.contains(r#""phase":"signing""#));
+
+    assert_eq!(istiod.post("/debug/ca?order=force").0, 200);
+    // istiod's own certificate is of a root that the file does not have.
+    workload.wait("the next certificate", || workload.certificate().filter(|now| *now != second));
+    workload.wait("Envoy has the new root only", || (workload.roots().len() == 1 && workload.roots() != roots).then_some(()));
+}

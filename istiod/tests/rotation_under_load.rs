@@ -58,13 +58,11 @@ async fn rotate_everything(count: u8, rate: u32, lifetime: &'static str) {
 
     let own = under_load::MESH.replace("cluster.local", "mesh.example");
     fs::write(istiod.path("mesh"), own).unwrap();
-    watch.until("the other trust domain is the only one", |status| {
-        status["trustDomain"] == "mesh.example" && status["phase"] == "settled"
-    })
-    .await;
-    for workload in &workloads {
-        assert_eq!(workload.certificate().map(|(name, _)| name.contains("spiffe://mesh.example/")), Some(true));
-    }
+    watch
+        .until("the other trust domain is the only one", |status| status["trustDomain"] == "mesh.example" && status["phase"] == "settled")
+        .await;
+    let renamed = |workload: &Workload| workload.certificate().is_some_and(|(name, _)| name.starts_with("spiffe://mesh.example/"));
+    watch.every("workload has the other trust domain", renamed).await;
     watch.certificates_are_renewed("at last").await;
 
     let (calls, failures) = load.end().await;
@@ -111,7 +109,8 @@ impl Watch<'_> {
 
     /// Waits until every workload has another certificate than now.
     async fn certificates_are_renewed(&self, when: &str) {
-        let serials = || -> Vec<_> { self.workloads.iter().map(|workload| workload.certificate().map(|(_, serial)| serial)).collect() };
+        let serial = |workload: &Workload| workload.wait("a certificate", || workload.certificate()).1;
+        let serials = || -> Vec<String> { self.workloads.iter().map(serial).collect() };
         let (before, deadline) = (serials(), Instant::now() + PATIENCE);
         while serials().iter().zip(&before).any(|(now, before)| now == before) {
             self.go_on(deadline, "certificates are renewed", &Value::Null).await;
@@ -146,11 +145,16 @@ impl Watch<'_> {
         assert!(waits(&self.status(), "signing"));
         assert_eq!(self.istiod.post("/debug/ca?order=force").0, 200);
         self.until("the first root is dropped", |status| status["phase"] == "settled" && status["roots"] == 1).await;
+        self.every("Envoy trusts the other root only", |workload| workload.roots().len() == 1).await;
+    }
+
+    /// Waits until something is so of every workload.
+    async fn every(&self, what: &str, holds: impl Fn(&Workload) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while self.workloads.iter().any(|workload| workload.roots().len() != 1) {
-            self.go_on(deadline, "Envoys trust one root only", &Value::Null).await;
+        while !self.workloads.iter().all(&holds) {
+            self.go_on(deadline, what, &Value::Null).await;
         }
-        println!("{:6.1?}: no Envoy trusts the first root", self.started.elapsed());
+        println!("{:6.1?}: every {what}, after {} calls", self.started.elapsed(), self.load.calls());
     }
 }
 

@@ -71,7 +71,8 @@ impl Protocol {
         }
         match self {
             Self::Delta => {
-                let DeltaDiscoveryResponse { system_version_info, nonce, resources, .. } = DeltaDiscoveryResponse::from_bytes(&content).ok()?;
+                let DeltaDiscoveryResponse { system_version_info, nonce, resources, .. } =
+                    DeltaDiscoveryResponse::from_bytes(&content).ok()?;
                 let first = resources.into_iter().next().and_then(|resource| resource.resource);
                 Some(Statement { version: system_version_info, nonce, content: first.map(|any| any.value) })
             }

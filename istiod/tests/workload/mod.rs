@@ -5,9 +5,10 @@ use crate::istiod::Istiod;
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -69,6 +70,8 @@ impl Workload {
         });
         let (token, app) = (folder.path().join("token"), pod.app.as_str());
         std::fs::write(&token, istiod.token(&["--namespace=shop", &format!("--serviceAccount={app}")])).unwrap();
+        // As mounted when the pod has started; nobody brings it up to date.
+        std::fs::copy(istiod.path("ca/root-cert.pem"), folder.path().join("root-cert.pem")).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let agent = Command::new(agent)
             .args(["proxy", pod.kind, "--proxyLogLevel=warning"])
@@ -76,7 +79,7 @@ impl Workload {
             .env_clear()
             .env("PROXY_CONFIG", settings.to_string())
             .env("TOKEN_PATH", token)
-            .env("XDS_ROOT_CA", istiod.path("ca/root-cert.pem"))
+            .env("XDS_ROOT_CA", folder.path().join("root-cert.pem"))
             .env("SECRET_TTL", pod.lifetime)
             .env("ENVOY_STATUS_PORT", ready.to_string())
             .env("ENVOY_PROMETHEUS_PORT", prometheus.to_string())
@@ -103,14 +106,14 @@ impl Workload {
 
     /// All of Envoy's counters whose names match, with their values.
     pub fn counters(&self, filter: &str) -> Vec<(String, u64)> {
-        let (_, text) = self.page(self.admin, &format!("/stats?filter={filter}")).unwrap();
+        let (_, text) = self.wait("statistics", || self.page(self.admin, &format!("/stats?filter={filter}")));
         let pair = |line: &str| line.rsplit_once(": ").and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
         text.lines().filter_map(pair).collect()
     }
 
     /// The root certificates that Envoy has: their serial numbers.
     pub fn roots(&self) -> Vec<String> {
-        let (_, text) = self.page(self.admin, "/certs").unwrap();
+        let (_, text) = self.wait("certificates", || self.page(self.admin, "/certs"));
         let page: Value = serde_json::from_str(&text).unwrap();
         let all = page.get("certificates").and_then(Value::as_array).into_iter().flatten();
         let roots = all.filter_map(|one| one.pointer("/ca_cert")?.as_array()).flatten();
@@ -182,7 +185,7 @@ impl Workload {
 
     fn page(&self, port: u16, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
@@ -215,8 +218,12 @@ impl Drop for Workload {
     }
 }
 
+/// Ports that nobody else is given meanwhile: below those that the kernel takes for outgoing connections, and each once.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind(any).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut candidates = std::iter::from_fn(|| {
+        let number = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Relaxed));
+        u16::try_from(20_000 + number % 12_000).ok()
+    });
+    std::array::from_fn(|_| candidates.find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()).unwrap())
 }
