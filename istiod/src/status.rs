@@ -107,6 +107,8 @@ impl Judge {
         let Some(judged) = &self.judged else { return published.synced.then(Instant::now) };
         let pause = PAUSE.max(self.took.saturating_mul(SHARE));
         match change(&judged.store, &published.store) {
+            // What is said of gateways also depends on which ones are connected.
+            Weight::None if !Arc::ptr_eq(&judged.classes, &published.classes) => Some(self.last + pause.max(WORKLOADS_PAUSE)),
             Weight::None => None,
             Weight::Light => Some(self.last + pause.max(WORKLOADS_PAUSE)),
             Weight::Full => Some(self.last + pause),

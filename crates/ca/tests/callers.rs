@@ -8,7 +8,9 @@ use ca::{
     Bundle, CertificateService, ExternalCertificate, ExternalError, ExternalRequest, ExternalSigner, Holders, ImpersonationError, Metrics,
     NodeAccounts, NodeWorkloads, PeerLimits, Peers, ServiceAccount, TrustDomains,
     api::{CREATE_CERTIFICATE, CertificateRequest, CertificateResponse},
-    authenticate::{Authenticator, Caller, ClientCertificate, Credential, PodReference, Presented, Refusal, TokenIssuer, Tokens, TokensSettings},
+    authenticate::{
+        Authenticator, Caller, ClientCertificate, Credential, PodReference, Presented, Refusal, TokenIssuer, Tokens, TokensSettings,
+    },
 };
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
@@ -64,11 +66,8 @@ async fn one_more_issuer_has_audiences_of_its_own() {
     // The library's issuer of tokens signs as "istiod".
     let other = TokenIssuer::generate().unwrap();
     *keys.document.lock().unwrap() = ca::authenticate::KeyDocument { key_set: other.key_set(), issuer: Some(issuer_of(&other)) };
-    let tokens = Tokens::new(ClusterId::new("Kubernetes"), TokensSettings::default()).with_issuer(
-        issuer_of(&other),
-        vec!["machines".into()],
-        keys,
-    );
+    let tokens =
+        Tokens::new(ClusterId::new("Kubernetes"), TokensSettings::default()).with_issuer(issuer_of(&other), vec!["machines".into()], keys);
     let authenticator = Authenticator::new(mesh.authority.clone(), tokens, Metrics::new(&prometheus::Registry::new()).unwrap());
     let ask = async |audience: &str| {
         let token = format!("Bearer {}", other.issue("shop", "machine", audience, HOUR, now()).unwrap());
