@@ -66,13 +66,18 @@ impl Connection {
     }
 }
 
+/// Whether a client goes on without a resource of this type that it refuses, rather than without all of them.
+fn is_refused_alone(kind: ResourceType) -> bool {
+    matches!(kind, ResourceType::Secret | ResourceType::VirtualHost)
+}
+
 impl TypeState {
     fn accept(&mut self, kind: ResourceType, (response, held): (InFlight, bool), now: std::time::Instant, actions: &mut Vec<Action>) {
         let mut acknowledged = response.sent;
         acknowledged.at = now;
         self.acknowledged = Some(acknowledged);
-        // These are refused one by one: one that is accepted says nothing of another.
-        let others = matches!(kind, ResourceType::Secret | ResourceType::VirtualHost) && self.replica.has_refused();
+        // One that is accepted says nothing of another.
+        let others = is_refused_alone(kind) && self.replica.has_refused();
         if !held && !others && self.error.take().is_some() {
             actions.push(Action::Recovered(kind));
         }
@@ -80,13 +85,21 @@ impl TypeState {
 
     fn refuse(&mut self, kind: ResourceType, response: &InFlight, error: Status, actions: &mut Vec<Action>) {
         let guilty = at_fault(&response.carried, &error.message);
-        if kind == ResourceType::VirtualHost && guilty.len() > 1 {
-            // Envoy does not say which of them it is, and has none of the others: it is searched for by halves.
+        let alone = is_refused_alone(kind) && response.carried.len() > 1;
+        if alone && guilty.len() != 1 {
+            // Envoy leaves off where it refuses one, and does not say which: it is searched for by halves.
             self.portion = Some(response.carried.len() / 2);
             self.replica.try_again(&response.carried, &response.removed);
             return;
         }
-        self.replica.refused(&response.carried, &response.removed, &guilty);
+        if alone {
+            let (named, others): (Vec<_>, Vec<_>) =
+                response.carried.iter().cloned().partition(|carried| guilty.iter().any(|resource| resource.name == carried.resource.name));
+            self.replica.refused(&named, &[], &guilty);
+            self.replica.try_again(&others, &response.removed);
+        } else {
+            self.replica.refused(&response.carried, &response.removed, &guilty);
+        }
         let end = error.message.char_indices().map(|(at, _)| at).nth(MAX_MESSAGE).unwrap_or(error.message.len());
         let message = error.message.get(..end).unwrap_or_default();
         self.error = Some(Arc::from(message));

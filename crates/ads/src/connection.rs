@@ -352,11 +352,8 @@ impl Connection {
                 return;
             }
         }
-        let portion = match kind {
-            // Envoy refuses a response for one secret in it, and then has none of those that follow.
-            ResourceType::Secret => 1,
-            _ => self.types.of(kind).portion.unwrap_or(usize::MAX),
-        };
+        // Envoy refuses a response for one secret in it, and then has none of those that follow.
+        let portion = if delta && kind == ResourceType::Secret { 1 } else { self.types.of(kind).portion.unwrap_or(usize::MAX) };
         for parcel in parcel.portions(portion) {
             self.respond(kind, parcel, now, actions);
         }

@@ -3,7 +3,7 @@
 
 mod script;
 
-use ads::{Action, Protocol, Response, takes_virtual_hosts};
+use ads::{Protocol, Response, takes_virtual_hosts};
 use script::*;
 use std::{collections::BTreeMap, sync::Arc};
 use xds_api::envoy::{
@@ -169,28 +169,6 @@ fn only_envoys_that_can() {
     assert!(!takes(&Node { metadata, ..node("envoy", 40) }));
 }
 
-/// Answers as an Envoy that takes everything but one host, and says no name; what is sent, and what is refused.
-fn against(s: &mut Script, mut pending: Vec<Response>, bad: &str) -> (Vec<String>, Vec<String>) {
-    let (mut sent, mut refused) = (Vec::new(), Vec::new());
-    while !pending.is_empty() {
-        let response = pending.remove(0);
-        sent.push(brief(&response));
-        let actions = match response.resources.iter().any(|resource| *resource.name == *bad) {
-            true => s.refuse(&response, "Only unique values for domains are permitted"),
-            false => s.acknowledge(&response),
-        };
-        pending.extend(responses(&actions));
-        for action in actions {
-            match action {
-                Action::Rejected { resources, .. } => refused.extend(resources.iter().map(|(name, _)| name.to_string())),
-                Action::Recovered(kind) => refused.push(format!("{kind} recovered")),
-                _ => {}
-            }
-        }
-    }
-    (sent, refused)
-}
-
 #[test]
 fn a_host_that_is_refused_costs_no_other_one() {
     let all = |content: &'static str| [("a", "1"), ("b", "1"), ("c", content), ("d", "1"), ("e", "1")];
@@ -198,12 +176,21 @@ fn a_host_that_is_refused_costs_no_other_one() {
     let first = only(s.subscribe(Route, &["80"]));
     let hosts = responses(&s.subscribe(VirtualHost, &[]));
     s.acknowledge(&first);
-    let (sent, refused) = against(&mut s, hosts, "80/c");
+    let (sent, refused) = s.against(hosts, "80/c");
     assert_eq!(
         sent,
         ["vhds: +80/a +80/b +80/c +80/d +80/e", "vhds: +80/a +80/b", "vhds: +80/c +80/d", "vhds: +80/e", "vhds: +80/c", "vhds: +80/d"]
     );
-    assert_eq!(refused, ["80/c"]);
+    assert_eq!(refused, ["80/c refused"]);
     let mended = responses(&s.view(routes(2, &[("80", &all("good"))])));
-    assert_eq!(against(&mut s, mended, "none"), (vec!["vhds: +80/c".to_owned()], vec!["vhds recovered".to_owned()]));
+    assert_eq!(s.against(mended, "none"), (vec!["vhds: +80/c".to_owned()], vec!["vhds recovered".to_owned()]));
+}
+
+#[test]
+fn what_came_with_a_host_that_is_refused_by_name_is_sent_again() {
+    let mut s = Script::delta(routes(1, &[("80", &[("a", "1"), ("b", "bad"), ("c", "1")])]));
+    let first = only(s.subscribe(Route, &["80"]));
+    let hosts = only(s.subscribe(VirtualHost, &[]));
+    s.acknowledge(&first);
+    assert_eq!(briefs(&s.refuse(&hosts, "virtual host 80/b: cannot be read")), ["vhds: +80/a +80/c"]);
 }

@@ -126,6 +126,29 @@ impl Script {
         }
     }
 
+    /// Answers as an Envoy that takes everything but one resource, and does not say which; what is sent, and what is said of
+    /// refusals.
+    pub fn against(&mut self, mut pending: Vec<Response>, bad: &str) -> (Vec<String>, Vec<String>) {
+        let (mut sent, mut said) = (Vec::new(), Vec::new());
+        while !pending.is_empty() {
+            let response = pending.remove(0);
+            sent.push(brief(&response));
+            let actions = match response.resources.iter().any(|resource| *resource.name == *bad) {
+                true => self.refuse(&response, "cannot be read"),
+                false => self.acknowledge(&response),
+            };
+            pending.extend(responses(&actions));
+            for action in actions {
+                match action {
+                    Action::Rejected { resources, .. } => said.extend(resources.iter().map(|(name, _)| format!("{name} refused"))),
+                    Action::Recovered(kind) => said.push(format!("{kind} recovered")),
+                    _ => {}
+                }
+            }
+        }
+        (sent, said)
+    }
+
     /// Subscribes as Envoy does at its start and accepts everything.
     pub fn started(mut self, endpoints: &[&str], routes: &[&str]) -> Self {
         for (kind, names) in [(Cluster, [].as_slice()), (Endpoint, endpoints), (Listener, &[]), (Route, routes)] {
