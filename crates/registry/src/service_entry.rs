@@ -7,6 +7,7 @@ use crate::{
 use base::{Address, Cidr, ClusterId, Hostname, Labels, PortNumber, Protocol, Selector, Visibility};
 use config::{Key, Store};
 use incremental::Cx;
+use istio_api::kubernetes::pod::PodStatus;
 use istio_api::networking::service_entry::{self as api, ServiceEntry};
 use istio_api::{Metadata, Object};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -113,7 +114,8 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
             }
         }
         for (key, pod) in namespace_rows(&store.pods, &object.metadata).filter(|_| store.features.service_entries_select_pods) {
-            if let (true, Ok(ip)) = (selector.selects(&pod.metadata.labels), pod.status.pod_ip.parse()) {
+            let selected = selector.selects(&pod.metadata.labels) && takes_requests(&pod.status);
+            if let (true, Ok(ip)) = (selected, pod.status.pod_ip.parse()) {
                 let workload = Arc::new(workload::of_pod(store, &key.cluster, pod));
                 push(&mut out, spec, &Address::Ip(ip), &BTreeMap::new(), 0, Health::Healthy, &workload);
             }
@@ -128,6 +130,14 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
         out.retain(|endpoint| !matches!(endpoint.address, Address::Dns(_)) || endpoint.address.is_empty());
     }
     out
+}
+
+/// No slice says for these pods whether they are ready, so that they do themselves (Istio's `shouldPodBeInEndpoints` and
+/// `IsPodReady`).
+fn takes_requests(status: &PodStatus) -> bool {
+    let ended = matches!(status.phase.as_str(), "Succeeded" | "Failed");
+    let ready = status.conditions.iter().find(|condition| condition.condition_type == "Ready");
+    !ended && ready.is_none_or(|condition| condition.status == "True")
 }
 
 /// An endpoint inside a ServiceEntry has the entry's namespace, its name with the place in the list, and not its labels.

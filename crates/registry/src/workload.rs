@@ -12,6 +12,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 /// The label by which the injector says that the workload's proxy takes mutual TLS.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
 
+/// The label by which a user gives a workload another name.
+const WORKLOAD_NAME: &str = "service.istio.io/workload-name";
+
 /// The workload of a pod.
 pub fn of_pod(store: &Store, cluster: &ClusterId, pod: &Object<Pod>) -> EndpointWorkload {
     let labels = pod.metadata.labels.clone();
@@ -87,15 +90,19 @@ fn locality(store: &Store, cluster: &ClusterId, labels: &Labels, node: &str) -> 
     }
 }
 
-/// The name of what the user deployed: a ReplicaSet stands for its Deployment, a Job for its CronJob; a bare pod for
-/// itself.
+/// The name of what the user deployed, if its label does not say it: a ReplicaSet stands for its Deployment, a Job for its
+/// CronJob, OpenShift's ReplicationController for its DeploymentConfig; a bare pod for itself.
 fn owner(metadata: &Metadata) -> Arc<str> {
+    if let Some(name) = metadata.labels.get(WORKLOAD_NAME) {
+        return Arc::from(name);
+    }
     let Some(owner) = metadata.owner_references.first() else {
         return metadata.name.clone();
     };
     let hash = metadata.labels.get("pod-template-hash");
     let deployment = match (owner.kind.as_str(), hash) {
         ("ReplicaSet", Some(hash)) => owner.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-')),
+        ("ReplicationController", _) => metadata.labels.get("deploymentconfig"),
         ("Job", _) => {
             owner.name.rsplit_once('-').filter(|(_, run)| run.len() >= 8 && run.bytes().all(|b| b.is_ascii_digit())).map(|(name, _)| name)
         }

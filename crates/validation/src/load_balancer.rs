@@ -6,6 +6,7 @@ use crate::{
 };
 use istio_api::networking::destination_rule::{
     ConsistentHashLb, Failover, HashAlgorithm, HashKey, LoadBalancerSettings, LocalityLoadBalancerSetting, SimpleLb, WarmupConfiguration,
+    ZoneAwareLoadBalancerSetting,
 };
 
 /// Envoy's bound of both sizes of a ring.
@@ -28,7 +29,7 @@ pub(crate) fn validate(report: &mut Report, at: &Field<'_>, settings: &LoadBalan
         locality_setting(report, &at.key("localityLbSetting"), locality, has_outlier_detection);
     }
     if let Some(zone) = &settings.zone_aware_lb_setting {
-        failovers(report, &at.key("zoneAwareLbSetting"), &zone.failover);
+        zone_aware_setting(report, &at.key("zoneAwareLbSetting"), zone);
     }
 }
 
@@ -114,6 +115,17 @@ pub(crate) fn locality_setting(report: &mut Report, at: &Field<'_>, setting: &Lo
     if !setting.failover.is_empty() && !has_outlier_detection {
         report.warning(at, "outlier detection policy must be provided for failover");
     }
+}
+
+/// Regions are tiers by themselves, and zones are Envoy's.
+pub(crate) fn zone_aware_setting(report: &mut Report, at: &Field<'_>, setting: &ZoneAwareLoadBalancerSetting) {
+    failovers(report, at, &setting.failover);
+    each(report, at, "failoverPriority", &setting.failover_priority, |report, at, label| {
+        let key = label.split('=').next().unwrap_or_default();
+        if matches!(key, "topology.kubernetes.io/region" | "topology.kubernetes.io/zone" | "topology.istio.io/subzone") {
+            report.error(at, format!("zone-aware load balancing takes care of {key} by itself; leave it out of failoverPriority"));
+        }
+    });
 }
 
 fn failovers(report: &mut Report, at: &Field<'_>, failovers: &[Failover]) {

@@ -28,6 +28,9 @@ pub(crate) fn validate(report: &mut Report, mesh: &MeshConfig) {
     if let Some(setting) = &mesh.locality_lb_setting {
         load_balancer::locality_setting(report, &Field::Root("localityLbSetting"), setting, true);
     }
+    if let Some(setting) = &mesh.zone_aware_lb_setting {
+        load_balancer::zone_aware_setting(report, &Field::Root("zoneAwareLbSetting"), setting);
+    }
     if let Some(pool) = mesh.default_traffic_policy.as_ref().and_then(|policy| policy.connection_pool.as_ref()) {
         connection_pool(report, &Field::Root("defaultTrafficPolicy").key("connectionPool"), pool);
     }

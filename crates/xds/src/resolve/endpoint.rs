@@ -9,11 +9,7 @@ use envoy::endpoint::{
 use istio_api::security::peer_authentication::MutualTlsMode;
 use model::{PeerAuthentications, Snapshot};
 use registry::{Endpoint, EndpointWorkload, Health, NetworkGateway, NetworkGateways, ServiceKey};
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use xds_wire::Origins;
 
 /// Which endpoints of a service belong to a cluster, and in which order of preference.
@@ -74,7 +70,7 @@ impl EndpointClient {
     /// Keeps only what the cluster looks at.
     pub fn of(spec: &EndpointSpec, class: &ClassKey) -> Self {
         let mut out = Self::whole(class);
-        if !spec.cluster_local {
+        if !spec.cluster_local && spec.locality.is_none() {
             out.cluster = ClusterId::default();
         }
         if !spec.node_local && spec.locality.is_none() {
@@ -151,7 +147,7 @@ pub fn groups(spec: &EndpointSpec, endpoints: &[Endpoint], client: &EndpointClie
         across_networks(spec, members, client, around)
     };
     let Some(policy) = &spec.locality else { return groups };
-    let labels = with_topology(&client.labels, &client.locality, &client.network, &client.node);
+    let labels = with_topology(&client.labels, &client.locality, &client.network, (&client.cluster, &client.node));
     let client = LocalityClient { locality: &client.locality, labels: &labels };
     endpoint::apply_locality_policy(&client, policy, spec.outlier_detection, groups)
 }
@@ -215,7 +211,7 @@ fn encode_gateway(gateway: &NetworkGateway, weight: u32) -> LocalityEndpoint {
     LocalityEndpoint {
         encoded: endpoint::encode_lb_endpoint(&inputs),
         weight: weight.max(1),
-        labels: with_topology(&Labels::default(), &Locality::default(), &gateway.network, ""),
+        labels: with_topology(&Labels::default(), &Locality::default(), &gateway.network, (&gateway.cluster, "")),
     }
 }
 
@@ -261,7 +257,7 @@ pub(super) fn encode(endpoint: &Endpoint, mutual_tls: bool, hbone: bool, scale: 
     LocalityEndpoint {
         encoded: endpoint::encode_lb_endpoint(&inputs),
         weight,
-        labels: with_topology(&workload.labels, &workload.locality, &workload.network, &workload.node),
+        labels: with_topology(&workload.labels, &workload.locality, &workload.network, (&workload.cluster, &workload.node)),
     }
 }
 
@@ -282,12 +278,13 @@ fn metadata(workload: &EndpointWorkload) -> String {
 }
 
 /// The labels with those that Istio fills in for failover priorities.
-fn with_topology(labels: &Labels, locality: &Locality, network: &NetworkId, node: &str) -> Labels {
+fn with_topology(labels: &Labels, locality: &Locality, network: &NetworkId, (cluster, node): (&ClusterId, &str)) -> Labels {
     let pairs = [
         ("topology.kubernetes.io/region", &*locality.region),
         ("topology.kubernetes.io/zone", &*locality.zone),
         ("topology.istio.io/subzone", &*locality.subzone),
         ("topology.istio.io/network", network.as_str()),
+        ("topology.istio.io/cluster", cluster.as_str()),
         ("kubernetes.io/hostname", node),
     ];
     let mut all = labels.to_map();

@@ -50,7 +50,11 @@ pub fn of(view: &View<'_>, reporter: Reporter) -> ProxyOptions {
             redis: features.redis_filter,
             ..TcpOptions::default()
         },
-        listener_access_logs: file.into_iter().map(access_log::for_unmatched_connections).collect(),
+        listener_access_logs: file
+            .into_iter()
+            .filter(|_| !mesh.disable_envoy_listener_log)
+            .map(access_log::for_unmatched_connections)
+            .collect(),
         protocol_detection_timeout: mesh.protocol_detection_timeout.map(|timeout| timeout.0).unwrap_or_default(),
         exact_balance: if inbound { view.class.exact_balance.0 } else { view.class.exact_balance.1 },
         buffer_limit: settings
