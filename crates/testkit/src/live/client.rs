@@ -116,6 +116,7 @@ pub async fn connect(call: &Call, caller: Caller<'_>, source: Option<Ipv4Addr>, 
         Direction::Outbound => (TcpSocket::new_v4()?, Some(CLIENT)),
         Direction::Inbound | Direction::Direct if caller.room.is_own() => (TcpSocket::new_v4()?, Some(OUTSIDE)),
         Direction::Inbound => (TcpSocket::new_v4()?, Some(CALLER)),
+        Direction::Direct if call.address.is_ipv6() => (TcpSocket::new_v6()?, None),
         Direction::Direct => (TcpSocket::new_v4()?, None),
     };
     socket.set_reuseaddr(true)?;
