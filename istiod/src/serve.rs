@@ -13,13 +13,16 @@ use crate::{
 use ads::Connections;
 use anyhow::Context;
 use base::DomainSuffix;
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket, lookup_host},
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
+
+/// Connections that may wait to be accepted, on each port.
+const QUEUE: u32 = 16_384;
 
 /// Runs until the process is asked to end.
 pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
@@ -133,7 +136,24 @@ async fn listen(address: &str) -> anyhow::Result<Option<TcpListener>> {
         return Ok(None);
     }
     let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_string() };
-    let listener = TcpListener::bind(&full).await.with_context(|| format!("cannot listen on {full}; is another istiod running there?"))?;
+    let addresses = lookup_host(&full).await.with_context(|| format!("{full} is no address to listen on"))?;
+    let mut outcome = Err(std::io::ErrorKind::AddrNotAvailable.into());
+    for address in addresses {
+        outcome = bind(address);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    let listener = outcome.with_context(|| format!("cannot listen on {full}; is another istiod running there?"))?;
     tracing::info!("listening on {}", listener.local_addr()?);
     Ok(Some(listener))
+}
+
+/// As `TcpListener::bind`, but for the queue of connections that nobody has accepted yet: 128 are too few for a mesh that comes
+/// back at once, and the kernel resets the rest. It has a limit of its own, `net.core.somaxconn`.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }

@@ -167,7 +167,11 @@ impl Client {
         let channel = self.channel().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let mut request = with_token(CertificateRequest { csr, ..CertificateRequest::default() }, token);
+        // As Istio's agent has it: a signer is always named, and has no name.
+        let signer = Value { kind: Some(Kind::StringValue(String::new())) };
+        let metadata = Some(Struct { fields: [("CertSigner".to_owned(), signer)].into() });
+        let mut request = with_token(CertificateRequest { csr, metadata, ..CertificateRequest::default() }, token);
+        request.metadata_mut().insert("clusterid", "Kubernetes".parse().unwrap());
         if !node.is_empty() {
             request.metadata_mut().insert(NODE_HEADER, node.parse().unwrap());
         }
