@@ -72,7 +72,7 @@ fn clusters(settings: &Settings) -> Vec<Value> {
             "type": "EDS",
             "connect_timeout": "1s",
             "eds_cluster_config": {
-                "eds_config": { "ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3" },
+                "eds_config": { "ads": {}, "resource_api_version": "V3" },
                 "service_name": LOCAL_CLUSTER,
             },
         }));

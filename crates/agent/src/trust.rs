@@ -223,7 +223,7 @@ mod tests {
     fn roots_are_those_of_the_certificate_and_those_that_were_told() {
         let (old, new, roots) = (root("old"), root("new"), Roots::default());
         let mut changes = roots.changes();
-        assert_eq!(roots.told(&[old.clone()]), Ok(1), "known before the first certificate");
+        assert_eq!(roots.told(std::slice::from_ref(&old)), Ok(1), "known before the first certificate");
         roots.granted(&old).unwrap();
         assert_eq!(roots.edition().number, 1, "the same again is no other edition");
         assert!(changes.doubted().now_or_never().is_none(), "what was told is what came");
@@ -235,7 +235,7 @@ mod tests {
         roots.mounted(&format!("{old}{new}")).unwrap();
         assert!(changes.doubted().now_or_never().is_none(), "the file says the same");
 
-        roots.told(&[new.clone()]).unwrap();
+        roots.told(std::slice::from_ref(&new)).unwrap();
         assert!(roots.edition().pem.contains(&old), "still that of the certificate");
         assert!(changes.doubted().now_or_never().is_some());
         roots.granted(&new).unwrap();
