@@ -27,6 +27,8 @@ fn envoy_gets_its_identity_and_its_configuration_through_the_agent() {
     let (name, _) = workload.wait("a certificate", || workload.certificate());
     assert_eq!(name, "spiffe://cluster.local/ns/shop/sa/cart");
     assert!(workload.counter("cluster_manager.cds.update_success").is_some_and(|count| count > 0));
+    // The endpoints of the workload itself, which the bootstrap asks for.
+    assert!(workload.counter("cluster.local_cluster.update_success").is_some_and(|count| count > 0));
     let metrics = workload.metrics();
     assert!(metrics.contains("istio_agent_num_outgoing_requests 1"), "{metrics}");
     assert!(!workload.bootstrap().contains("PRIVATE KEY"));

@@ -85,7 +85,7 @@ impl Workload {
             .env("ENVOY_PROMETHEUS_PORT", prometheus.to_string())
             .envs([("POD_NAME", &*format!("{app}-1")), ("POD_NAMESPACE", "shop"), ("SERVICE_ACCOUNT", app)])
             .env("INSTANCE_IP", pod.address.to_string())
-            .env("ISTIO_META_INTERCEPTION_MODE", "NONE")
+            .envs([("ISTIO_META_INTERCEPTION_MODE", "NONE"), ("ISTIO_META_ENABLE_SELF_DISCOVERY", "true")])
             .env("ISTIO_META_LABELS", json!({ "app": app }).to_string())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
