@@ -11,7 +11,8 @@ const NAMES: &str = "FQDN";
 pub(crate) fn validate(report: &mut Report, slice: &EndpointSlice) {
     let root = Field::Root("endpoints");
     if slice.address_type == NAMES {
-        report.warning(&Field::Root("addressType"), "endpoints with names are not used; list addresses, or name the host in a ServiceEntry");
+        report
+            .warning(&Field::Root("addressType"), "endpoints with names are not used; list addresses, or name the host in a ServiceEntry");
         return;
     }
     for (index, endpoint) in slice.endpoints.iter().enumerate() {

@@ -93,7 +93,7 @@ async fn run(extent: Extent) -> Result<Seen> {
     let mut seen = Seen::default();
     for one_by_one in [true, false] {
         let scratch = tempfile::tempdir()?;
-        let stage = Stage::start(&proxy, &authority, scratch.path(), one_by_one).await?;
+        let mut stage = Stage::start(&proxy, &authority, scratch.path(), one_by_one).await?;
         let how = || format!("one by one: {one_by_one}");
         seen.calls += stage.under_load(extent).await.with_context(how)?;
         ensure!(stage.takes_one_by_one().await? == one_by_one, "Envoy gets virtual hosts in the other way");
@@ -339,13 +339,14 @@ impl Stage {
 
     /// Kills Envoy and starts it again, and the mesh changes before that. Once it says that it is ready, every host must be
     /// answered at the first call; how many that were.
-    async fn crashes(&self, times: usize, proxy: &Proxy, authority: &Authority) -> Result<usize> {
+    async fn crashes(&mut self, times: usize, proxy: &Proxy, authority: &Authority) -> Result<usize> {
         let room = Room::of_case();
         for crash in 1..=times {
-            self.running.borrow_mut().envoy.stop().await;
+            self.running.get_mut().envoy.stop().await;
             self.turn(|shape| shape.name = crash)?;
+            let view = self.view.borrow().clone();
             let scratch = tempfile::tempdir()?;
-            let running = Workload::new(proxy, self.view.borrow().clone(), Room::of_case())?.start(authority, scratch.path()).await?;
+            let running = Workload::new(proxy, view, Room::of_case())?.start(authority, scratch.path()).await?;
             let earlier = self.running.replace(running);
             earlier.served.stop();
             for host in (0..HOSTS).map(|number| format!("host-{number}")).chain(["moving".to_owned(), format!("named-{crash}")]) {
