@@ -62,10 +62,11 @@ SECONDS ?= 60
 SEED := $(or $(SEED),$(shell date +%s))
 
 .PHONY: fuzz
-fuzz: ## random CSRs, tokens, keys, messages and nodes: SECONDS=60 for each; SEED=… repeats a run
+fuzz: ## random CSRs, tokens, keys, messages, credentials and nodes: SECONDS=60 for each; SEED=… repeats a run
 	@echo "SEED=$(SEED)"
-	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package ca --test random
-	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package xds --test random_nodes
+	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package ca --test random -- --nocapture
+	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package xds --test random_nodes -- --nocapture
+	@FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(SEED) cargo test --quiet --package model --test random_credentials -- --nocapture
 
 .PHONY: bless
 bless: ## accepts what is generated now as what the cases expect (tests/cases/*/*/expected); look at the difference

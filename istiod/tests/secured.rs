@@ -311,3 +311,48 @@ async fn certificates_are_not_given_away_in_plain_text_beside_the_secured_port()
     let refused = grpc.unary(request, CREATE_CERTIFICATE.parse().unwrap(), codec).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
 }
+
+/// A CA of somebody else, and a certificate of it for a workload of ours.
+fn elsewhere() -> (ca::KeyMaterial, client::Held) {
+    let day = Duration::from_secs(86_400);
+    let material = ca::generate("elsewhere", ca::KeyAlgorithm::EcdsaP256, day, std::time::SystemTime::now()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&material.certificate, rcgen::KeyPair::from_pem(&material.key).unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.subject_alt_names = vec![rcgen::SanType::URI("spiffe://cluster.local/ns/shop/sa/cart".try_into().unwrap())];
+    let leaf = params.signed_by(&key, &issuer).unwrap().pem();
+    let held = client::Held { chain: vec![leaf, material.roots.clone()], key: key.serialize_pem() };
+    (material, held)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_of_others_are_trusted_where_they_are_named_and_nowhere_else() {
+    const ROOTS: &str = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
+    let (material, held) = elsewhere();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clients.pem");
+    std::fs::write(&file, &material.roots).unwrap();
+    let pem: String = material.roots.lines().map(|line| format!("    {line}\n")).collect();
+    let mesh = format!("caCertificates:\n- pem: |\n{pem}");
+    // The mesh configuration says whom workloads trust; the file, who may call us.
+    for (flags, may_call) in [(vec![], false), (vec![format!("--caCertFile={}", file.display())], true)] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let istiod = Istiod::start_prepared(OBJECTS, &flags, |folder| std::fs::write(folder.join("mesh"), &mesh).unwrap());
+        let roots = istiod.path("ca/root-cert.pem");
+        let asked = Client::new(&istiod.secured, &roots, Some(&held)).certificate(None).await;
+        assert_eq!(asked.is_ok(), may_call, "{:?}", asked.map(drop));
+        let client = Client::new(&istiod.secured, &roots, None);
+        let token = istiod.token(&["--namespace=shop"]);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let told = client.stream(node("cart-0", "shop", ""), Some(&token), ROOTS).await.unwrap().first;
+            let body = told.resources[0].resource.as_ref().unwrap().value.clone();
+            let given = <ca::api::ProxyConfig as prost::Message>::decode(body.as_slice()).unwrap().ca_certificates_pem;
+            if given.contains(&material.roots) && given.len() == 2 {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "the roots of the mesh configuration do not come: {given:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

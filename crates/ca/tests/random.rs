@@ -3,9 +3,10 @@
 
 mod mesh;
 
+use base::SpiffeIdentity;
 use ca::{
     KeyMaterial, PeerLimits, Signer,
-    authenticate::{ClientCertificate, Expected, KeySet, TokenIssuer, verify},
+    authenticate::{Authenticator, ClientCertificate, Expected, KeySet, Presented, TokenIssuer, Tokens, TokensSettings, verify},
     csr, pem,
 };
 use mesh::{HOUR, csr, now, root};
@@ -50,10 +51,17 @@ impl Random {
 /// Rounds until the time is over: `FUZZ_SECONDS`, else a second.
 fn rounds(salt: u64, mut round: impl FnMut(&mut Random)) {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let (mut random, until) = (Random::new(salt), Instant::now() + Duration::from_secs(seconds));
+    let (mut random, until, mut count) = (Random::new(salt), Instant::now() + Duration::from_secs(seconds), 0);
     while Instant::now() < until {
         (0..50).for_each(|_| round(&mut random));
+        count += 50;
     }
+    told(salt, count);
+}
+
+/// `make fuzz` shows it.
+fn told(salt: u64, count: usize) {
+    println!("{} has run {count} rounds (salt {salt})", std::thread::current().name().unwrap_or_default());
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -74,12 +82,44 @@ fn requests_for_certificates() {
             // Whatever is signed is the key that has signed the request.
             assert!(!changed || signed == key, "a damaged request is taken");
         }
+        // It asks for no name at all; what does not decode asks for nothing.
+        assert!(!csr::names_only(&pem::encode("CERTIFICATE REQUEST", &bytes), &cart()) || bytes != der);
         let mut armoured = good.clone().into_bytes();
         random.damage(&mut armoured);
         if let Ok(signed) = csr::verify(&text(armoured)) {
             assert_eq!(signed, key);
         }
     });
+}
+
+fn cart() -> SpiffeIdentity {
+    SpiffeIdentity { trust_domain: "cluster.local".into(), namespace: "shop".into(), service_account: "cart".into() }
+}
+
+#[tokio::test]
+async fn forwarded_certificates() {
+    let mesh = mesh::Mesh::new();
+    let metrics = ca::Metrics::new(&prometheus::Registry::new()).unwrap();
+    let tokens = Tokens::new(base::ClusterId::new("Kubernetes"), TokensSettings::default());
+    let gateways = vec!["10.0.0.0/8".parse().unwrap()];
+    let authenticator = Authenticator::new(mesh.authority.clone(), tokens, metrics).with_trusted_gateways(gateways);
+    let good = r#"By=spiffe://cluster.local/ns/edge/sa/gw;Hash=ab;Subject="CN=\"a\",O=b";URI=spiffe://cluster.local/ns/shop/sa/cart;DNS=a.b"#;
+    let (mut random, mut count) = (Random::new(7), 0);
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        let mut bytes = good.as_bytes().to_vec();
+        random.damage(&mut bytes);
+        let header = text(bytes);
+        let presented = Presented { forwarded: Some(&header), address: Some([10, 0, 0, 1].into()), ..Presented::default() };
+        if let Ok(caller) = authenticator.authenticate(presented, SystemTime::now()).await {
+            // Whoever it is, the header names it, in its last element.
+            let named = format!("/ns/{}/sa/{}", caller.identity.namespace, caller.identity.service_account);
+            assert!(header.contains(&named), "{header:?} is taken for {}", caller.identity);
+        }
+        count += 1;
+    }
+    told(7, count);
 }
 
 #[test]
@@ -145,7 +185,7 @@ async fn messages() {
     prost::Message::encode(&message, &mut good).unwrap();
     let length = u32::try_from(good.len() - 5).unwrap().to_be_bytes();
     good.splice(1..5, length);
-    let mut random = Random::new(6);
+    let (mut random, mut count) = (Random::new(6), 0);
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
@@ -153,6 +193,8 @@ async fn messages() {
         random.damage(&mut bytes);
         // A refusal or an answer, and it goes on.
         drop(mesh.send_bytes(bytes.into(), Some(&token), None).await);
+        count += 1;
     }
+    told(6, count);
     mesh.send_bytes(good.into(), Some(&token), None).await.unwrap();
 }

@@ -139,3 +139,19 @@ async fn the_operators_own_certificate_is_shown() {
     let shown = handshake(config, &roots, None).await;
     assert_eq!(shown.as_ref(), chain.first());
 }
+
+#[test]
+fn cipher_suites_are_chosen_by_their_names() {
+    let suite = |name: &str| name.parse::<ca::CipherSuite>();
+    let chosen = vec![suite("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256").unwrap(), suite("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305").unwrap()];
+    let authority = Arc::new(Authority::new(Signer::new(&root(), SystemTime::now()).unwrap(), Settings::default()));
+    let serving = Serving::new(authority, ServingSettings { cipher_suites: chosen, ..settings() }, None).unwrap();
+    let config = serving.configs().secured.borrow().clone();
+    let suites: Vec<String> = config.crypto_provider().cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+    let old: Vec<&String> = suites.iter().filter(|suite| suite.starts_with("TLS_")).collect();
+    assert_eq!(old, ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"]);
+    assert_eq!(suites.len(), old.len() + 3, "those of TLS 1.3 stay");
+    for wrong in ["", "TLS_RSA_WITH_AES_128_CBC_SHA", "tls_aes_128_gcm_sha256"] {
+        assert!(suite(wrong).unwrap_err().to_string().contains("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"));
+    }
+}
