@@ -67,7 +67,6 @@ fn key_source(issuer: &JwtIssuer<'_>) -> JwksSourceSpecifier {
                 uri: issuer.rule.jwks_uri.clone(),
                 http_upstream_type: Some(HttpUpstreamType::Cluster(cluster.to_owned())),
                 timeout: Some(issuer.rule.timeout.map_or(REMOTE_TIMEOUT, |timeout| timeout.0.into())),
-                ..HttpUri::default()
             }),
             cache_duration: Some(Duration { seconds: REMOTE_CACHE, nanos: 0 }),
             ..RemoteJwks::default()
