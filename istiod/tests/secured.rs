@@ -347,7 +347,7 @@ async fn roots_of_others_are_trusted_where_they_are_named_and_nowhere_else() {
         loop {
             let told = client.stream(node("cart-0", "shop", ""), Some(&token), ROOTS).await.unwrap().first;
             let body = told.resources[0].resource.as_ref().unwrap().value.clone();
-            let given = <ca::api::ProxyConfig as prost::Message>::decode(body.as_slice()).unwrap().ca_certificates_pem;
+            let given = <ca::api::ProxyConfig as prost::Message>::decode(&body[..]).unwrap().ca_certificates_pem;
             if given.contains(&material.roots) && given.len() == 2 {
                 break;
             }
