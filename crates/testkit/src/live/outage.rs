@@ -247,12 +247,12 @@ impl Stage {
         ensure!(self.process.borrow().is_ready() != outage.restart, "an istiod that has seen nothing is not ready, any other stays so");
         ensure!(self.removed().await? == before, "clusters went with the API server");
 
-        self.with_server(ApiServer::start_api_server).await?;
+        self.with_server(ApiServer::start_api_server).await??;
         let start = Instant::now();
         let (moved, changed) = (endpoint(round, 1), round % HOSTS);
         self.upstream.listen(moved, &Room::of_case())?;
-        self.api.patch(&slice("host-1", moved), &json!({ "endpoints": slice("host-1", moved)["endpoints"] })).await?;
-        self.api.patch(&route(&host(changed), 0), &json!({ "spec": route(&host(changed), usize::from(round))["spec"] })).await?;
+        self.api.patch(&slice("host-1", moved), &json!({ "endpoints": slice("host-1", moved).get("endpoints") })).await?;
+        self.api.patch(&route(&host(changed), 0), &json!({ "spec": route(&host(changed), usize::from(round)).get("spec") })).await?;
         self.api.delete(&route(&doomed, 0)).await?;
         self.api.delete(&service(&doomed)).await?;
         let late = format!("late-{round}");
