@@ -103,7 +103,8 @@ async fn forwarded_certificates() {
     let tokens = Tokens::new(base::ClusterId::new("Kubernetes"), TokensSettings::default());
     let gateways = vec!["10.0.0.0/8".parse().unwrap()];
     let authenticator = Authenticator::new(mesh.authority.clone(), tokens, metrics).with_trusted_gateways(gateways);
-    let good = r#"By=spiffe://cluster.local/ns/edge/sa/gw;Hash=ab;Subject="CN=\"a\",O=b";URI=spiffe://cluster.local/ns/shop/sa/cart;DNS=a.b"#;
+    let good =
+        r#"By=spiffe://cluster.local/ns/edge/sa/gw;Hash=ab;Subject="CN=\"a\",O=b";URI=spiffe://cluster.local/ns/shop/sa/cart;DNS=a.b"#;
     let (mut random, mut count) = (Random::new(7), 0);
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let until = Instant::now() + Duration::from_secs(seconds);
