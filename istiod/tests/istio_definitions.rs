@@ -8,37 +8,12 @@ use istio_api::Kind;
 use istiod::Istiod;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use testkit::kube::ApiServer;
-
-/// A definition of the form of those that Istio installs, with these versions, of which the last is stored.
-fn definition(kind: Kind, versions: &[&str]) -> Value {
-    let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    let schema = json!({ "type": "object", "properties": { "spec": anything, "status": anything } });
-    let version = |(index, name): (usize, &&str)| {
-        json!({
-            "name": name, "served": true, "storage": index + 1 == versions.len(), "subresources": { "status": {} },
-            "schema": { "openAPIV3Schema": schema },
-        })
-    };
-    let singular = kind.as_str().to_lowercase();
-    let names = json!({
-        "kind": kind.as_str(), "listKind": format!("{}List", kind.as_str()), "plural": kind.plural(), "singular": singular,
-        "shortNames": kind.short_names(),
-    });
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{}.{}", kind.plural(), kind.group()) },
-        "spec": {
-            "group": kind.group(), "names": names, "scope": "Namespaced",
-            "versions": versions.iter().enumerate().map(version).collect::<Vec<_>>(),
-        },
-    })
-}
+use testkit::kube::{ApiServer, permissive_definition};
 
 /// Installs all of them; `keep` says which versions.
 fn install(server: &ApiServer, keep: impl Fn(&[&'static str]) -> Vec<&'static str>) {
     let kinds = Kind::ALL.iter().filter(|kind| kind.schema().is_some());
-    let definitions: Vec<Value> = kinds.map(|kind| definition(*kind, &keep(kind.versions()))).collect();
+    let definitions: Vec<Value> = kinds.map(|kind| permissive_definition(*kind, &keep(kind.versions()))).collect();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": definitions });
     server.kubectl_with(&list.to_string(), &["apply", "--server-side", "--force-conflicts", "-f", "-"]).unwrap();
     server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).unwrap();

@@ -1,14 +1,17 @@
 //! The Kubernetes source against a real API server.
 
 use anyhow::{Context, Result};
-use base::ClusterId;
-use config::{Change, Key};
+use base::{ClusterId, Diagnostic};
+use config::{
+    Change, Key,
+    file::{Contents, FileSet},
+};
 use istio_api::Kind;
 use kube_source::{Access, Options};
 use serde_json::{Value, json};
 use std::{fs, io::Write, path::Path, sync::Arc};
 use testkit::{
-    kube::{Api, ApiServer, Link, Watched},
+    kube::{Api, ApiServer, Link, Watched, permissive_definition},
     report::Verdict,
 };
 
@@ -117,33 +120,64 @@ async fn what_happened_while_the_history_was_lost_is_found_by_a_new_list() -> Re
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_object_stored_before_its_schema_was_tightened_stops_no_other() -> Result<()> {
-    let Some(server) = ApiServer::start()? else { return Ok(()) };
-    let strict = fs::read_to_string(Path::new(&definitions()).join("networking.istio.io.virtualservices.yaml"))?;
-    let mut loose: Value = serde_saphyr::from_str(&strict)?;
+/// The definition as it was before it had any rule.
+fn loosened(strict: &str) -> Result<String> {
+    let mut loose: Value = serde_saphyr::from_str(strict)?;
     let versions = loose.pointer_mut("/spec/versions").and_then(Value::as_array_mut).context("no versions")?;
     for version in versions {
         let schema = version.pointer_mut("/schema/openAPIV3Schema").context("no schema")?;
         *schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     }
-    server.kubectl_with(&loose.to_string(), &["create", "-f", "-"])?;
+    Ok(loose.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_stored_before_its_schema_was_tightened_stops_no_other() -> Result<()> {
+    let Some(server) = ApiServer::start()? else { return Ok(()) };
+    let names = ["networking.istio.io.virtualservices.yaml", "telemetry.istio.io.telemetries.yaml"];
+    let strict: Vec<String> =
+        names.iter().map(|name| fs::read_to_string(Path::new(&definitions()).join(name))).collect::<Result<_, _>>()?;
+    for definition in &strict {
+        server.kubectl_with(&loosened(definition)?, &["create", "-f", "-"])?;
+    }
     server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
     let writer = api(&server).await?;
     let mut bad = virtual_service("bad", "bad.example.com");
     bad["spec"]["hosts"] = json!({ "not": "a list" });
     writer.create(&bad).await?;
     writer.create(&virtual_service("good", "good.example.com")).await?;
-    server.kubectl_with(&strict, &["replace", "-f", "-"])?;
+    // Only a rule of the schema speaks against this one.
+    let unruly = json!({
+        "apiVersion": "telemetry.istio.io/v1alpha1", "kind": "Telemetry", "metadata": { "name": "unruly", "namespace": "default" },
+        "spec": { "tracing": [{ "randomSamplingPercentage": 100.5 }] },
+    });
+    writer.create(&unruly).await?;
+    for definition in strict {
+        server.kubectl_with(&definition, &["replace", "-f", "-"])?;
+    }
 
     let mut watched = Watched::start(&server.kubeconfig(), options()).await?;
     assert!(has_virtual_service(&watched, "good") && !has_virtual_service(&watched, "bad"));
     let said: Vec<String> = watched.store.findings.values().flatten().map(ToString::to_string).collect();
     assert!(said.iter().any(|text| text.contains("VirtualService default/bad") && text.contains("spec.hosts")), "{said:#?}");
+    let in_file =
+        FileSet::new(ClusterId::new("Kubernetes")).apply([("file.yaml".into(), Contents::Bytes(unruly.to_string().into_bytes()))]);
+    let words = |diagnostics: &[Diagnostic]| diagnostics.iter().map(|d| (d.field.clone(), d.message.clone())).collect::<Vec<_>>();
+    let in_file = in_file.iter().find_map(|event| match &event.change {
+        Change::Findings { diagnostics, .. } => Some(words(diagnostics)),
+        _ => None,
+    });
+    let of_unruly = watched.store.findings.values().find(|found| found.iter().any(|d| d.to_string().contains("unruly")));
+    assert_eq!(of_unruly.map(|found| words(found)), in_file);
+    assert!(watched.store.telemetries.is_empty() && in_file.is_some());
+    writer.delete(&unruly).await?;
     // The watch goes on behind it, and once it is mended nothing is said any more.
     writer.create(&virtual_service("later", "later.example.com")).await?;
     writer.patch(&bad, &json!({ "spec": { "hosts": ["bad.example.com"] } })).await?;
-    watched.until("both", |watched| has_virtual_service(watched, "later") && has_virtual_service(watched, "bad")).await?;
+    let settled = |watched: &Watched| {
+        has_virtual_service(watched, "later") && has_virtual_service(watched, "bad") && watched.store.findings.values().all(Vec::is_empty)
+    };
+    watched.until("both, and nothing to say", settled).await?;
     assert_eq!(watched.store.findings.values().flatten().count(), 0, "{:#?}", watched.store.findings);
     Ok(())
 }
@@ -214,8 +248,13 @@ async fn kinds_namespaces_and_secrets_come_and_go() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_give_the_same_from_a_cluster_as_from_files() -> Result<()> {
-    // A pod of a case names a service account that nobody has made.
-    let Some(server) = ApiServer::start_with(&["--disable-admission-plugins=ServiceAccount"])? else { return Ok(()) };
+    // A pod of a case names a service account that nobody has made, and services of cases have addresses of both families.
+    let flags = ["--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/12,fd00::/112"];
+    let Some(server) = ApiServer::start_with(&flags)? else { return Ok(()) };
+    let of_gateway_api = Kind::ALL.iter().filter(|kind| kind.group() == "gateway.networking.k8s.io");
+    for kind in of_gateway_api {
+        server.kubectl_with(&permissive_definition(*kind, kind.versions()).to_string(), &["create", "-f", "-"])?;
+    }
     apply_definitions(&server)?;
     let writer = api(&server).await?;
     writer.namespace("istio-system").await?;

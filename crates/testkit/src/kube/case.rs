@@ -99,6 +99,15 @@ fn decoded(text: &str) -> Result<AnyObject> {
 /// What the API server asks for beyond what a case says.
 fn as_applied(object: &AnyObject) -> Result<Value> {
     let mut value = object.to_value()?;
+    let owners = value.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut).into_iter().flatten();
+    for owner in owners.filter_map(Value::as_object_mut) {
+        owner.insert("uid".to_owned(), json!("00000000-0000-0000-0000-000000000000"));
+    }
+    if let (AnyObject::Service(service), Some(Value::Object(spec))) = (object, value.get_mut("spec"))
+        && service.spec.cluster_ips.len() > 1
+    {
+        spec.insert("ipFamilyPolicy".to_owned(), json!("RequireDualStack"));
+    }
     if object.kind() == Kind::Pod {
         let spec = value.get_mut("spec").and_then(Value::as_object_mut).context("a pod without spec")?;
         let containers = spec.entry("containers").or_insert_with(|| json!([{ "name": "app" }]));
@@ -178,7 +187,7 @@ fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, part)| match whole.get(key) {
             Some(whole) => key == "creationTimestamp" || contains(whole, part),
-            None => matches!(key.as_str(), "image" | "stringData" | "creationTimestamp"),
+            None => matches!(key.as_str(), "image" | "stringData" | "creationTimestamp" | "uid"),
         }),
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))

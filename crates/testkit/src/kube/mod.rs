@@ -9,6 +9,7 @@
 
 mod api;
 pub mod case;
+mod definition;
 mod istiod;
 mod link;
 mod process;
@@ -16,6 +17,7 @@ mod server;
 mod watched;
 
 pub use api::Api;
+pub use definition::permissive_definition;
 pub use istiod::{Istiod, Ports};
 pub use link::Link;
 pub use server::ApiServer;

@@ -212,6 +212,8 @@ impl ApiServer {
         let pki = |name: &str| self.pki().join(name).display().to_string();
         let kubeconfig = self.kubeconfig().display().to_string();
         let mut arguments = owned(&["kube-controller-manager", "--leader-elect=false", "--bind-address=127.0.0.1"]);
+        // Tests write pods without the ReplicaSet that they say they belong to, and such pods would be swept away.
+        arguments.push("--controllers=*,-garbage-collector-controller".to_owned());
         // Its client's own limits would stretch every start by seconds.
         arguments.extend(owned(&["--kube-api-qps=500", "--kube-api-burst=1000", "--concurrent-namespace-syncs=20"]));
         arguments.push(format!("--secure-port={}", free_port()?));
