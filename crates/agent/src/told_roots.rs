@@ -132,3 +132,76 @@ async fn serve(statement: &Statement, roots: &Roots) -> Result<(), String> {
     }
     roots.accepted(edition).await.map_err(|message| format!("Envoy refuses the roots: {message}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc::unbounded_channel;
+    use xds_api::envoy::service::discovery::v3::Resource;
+    use xds_api::google::protobuf::Any;
+
+    /// A response of istiod's with these roots.
+    fn response(protocol: Protocol, roots: Vec<String>) -> Bytes {
+        let value = ProxyConfig { ca_certificates_pem: roots }.encode_to_vec().into();
+        let (content, type_url, nonce) = (Some(Any { type_url: ROOTS.to_owned(), value }), ROOTS.to_owned(), "7".to_owned());
+        messages::framed(&match protocol {
+            Protocol::Delta => {
+                let resources = vec![Resource { name: "roots".to_owned(), resource: content, ..Resource::default() }];
+                DeltaDiscoveryResponse { resources, type_url, nonce, ..DeltaDiscoveryResponse::default() }.to_bytes()
+            }
+            Protocol::StateOfTheWorld => {
+                let (resources, version_info) = (content.into_iter().collect(), "3".to_owned());
+                DiscoveryResponse { resources, type_url, nonce, version_info, ..DiscoveryResponse::default() }.to_bytes()
+            }
+        })
+    }
+
+    /// The nonce that a request answers, the version that it accepts, and why it refuses.
+    fn answered(protocol: Protocol, request: &Bytes) -> (String, String, Option<i32>) {
+        let content = messages::content(request).unwrap();
+        match protocol {
+            Protocol::Delta => {
+                let request = DeltaDiscoveryRequest::from_bytes(&content).unwrap();
+                (request.response_nonce, String::new(), request.error_detail.map(|error| error.code))
+            }
+            Protocol::StateOfTheWorld => {
+                let request = DiscoveryRequest::from_bytes(&content).unwrap();
+                (request.response_nonce, request.version_info, request.error_detail.map(|error| error.code))
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn roots_are_acknowledged_when_envoy_has_them_and_refused_when_nobody_can_use_them() {
+        let lifetime = std::time::Duration::from_secs(60);
+        let root = ca::generate("mesh", ca::KeyAlgorithm::EcdsaP256, lifetime, std::time::SystemTime::now()).unwrap().roots;
+        for (protocol, version) in [(Protocol::Delta, ""), (Protocol::StateOfTheWorld, "3")] {
+            assert!(!protocol.asks_for_listeners(&protocol.question()));
+            let (roots, (said, statements), (answers, mut own)) = (Roots::default(), unbounded_channel(), unbounded_channel());
+            let envoy = roots.follow();
+            tokio::spawn(keep(protocol, statements, answers, roots.clone()));
+            said.send(protocol.statement(&response(protocol, vec![root.clone()])).unwrap()).unwrap();
+            while roots.edition().number == 0 {
+                tokio::task::yield_now().await;
+            }
+            assert!(own.try_recv().is_err(), "Envoy does not have them yet");
+            envoy.accept(1);
+            assert_eq!(answered(protocol, &own.recv().await.unwrap()), ("7".to_owned(), version.to_owned(), None));
+            assert_eq!(roots.edition().pem, root);
+
+            said.send(protocol.statement(&response(protocol, vec!["garbage".to_owned()])).unwrap()).unwrap();
+            assert_eq!(answered(protocol, &own.recv().await.unwrap()).2, Some(INTERNAL));
+            assert_eq!(roots.edition().pem, root, "those of before stay");
+        }
+    }
+
+    #[test]
+    fn envoys_messages_are_its_own() {
+        let listeners = |node| DeltaDiscoveryRequest { node, type_url: LISTENERS.to_owned(), ..DeltaDiscoveryRequest::default() };
+        assert!(Protocol::Delta.asks_for_listeners(&messages::framed(&listeners(None).to_bytes())));
+        let listeners = DiscoveryRequest { type_url: LISTENERS.to_owned(), ..DiscoveryRequest::default() };
+        assert!(Protocol::StateOfTheWorld.asks_for_listeners(&messages::framed(&listeners.to_bytes())));
+        let configuration = DeltaDiscoveryResponse { type_url: LISTENERS.to_owned(), ..DeltaDiscoveryResponse::default() };
+        assert_eq!(Protocol::Delta.statement(&messages::framed(&configuration.to_bytes())), None);
+    }
+}
