@@ -1,7 +1,7 @@
 //! The pipeline as the xDS server sees it.
 
-use crate::pipeline::ProxyEvent;
-use ads::{ConnectError, Discovery, Peer, Rejection, Subscription};
+use crate::{identity::SecretReviews, pipeline::ProxyEvent};
+use ads::{ConnectError, Discovery, Peer, Rejection, SecretAccess, Subscription};
 use base::SpiffeIdentity;
 use model::ProxyTraits;
 use std::{
@@ -30,6 +30,8 @@ pub struct Front {
     rejections_changed: watch::Sender<()>,
     /// A proxy may only be what its certificate or token says.
     check_identities: bool,
+    /// Who may have Secrets, where there is an API server that says so.
+    reviews: Option<SecretReviews>,
 }
 
 impl Front {
@@ -42,6 +44,20 @@ impl Front {
             rejections: Mutex::default(),
             rejections_changed: watch::Sender::new(()),
             check_identities,
+            reviews: None,
+        }
+    }
+
+    /// Proxies get credentials only if their service account may list Secrets of their namespace.
+    pub fn with_secret_reviews(self, reviews: Option<SecretReviews>) -> Self {
+        Self { reviews, ..self }
+    }
+
+    /// Which Secrets a proxy may have. Nobody can prove anything over plain text, where others decide.
+    async fn secrets(&self, peer: &Peer, traits: &ProxyTraits) -> SecretAccess {
+        match (&self.reviews, &peer.identity) {
+            (Some(reviews), Some(identity)) if reviews.concern(traits) => reviews.access(identity).await,
+            _ => SecretAccess::All,
         }
     }
 
@@ -94,13 +110,14 @@ impl Discovery for Front {
                     tracing::warn!(peer = %peer.address, proxy = %traits.id, "a proxy was refused: {error}");
                 })?;
             }
+            let secrets = self.secrets(&peer, &traits).await;
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let (reply, view) = oneshot::channel();
             let guard = Guard { id, proxies: self.proxies.clone() };
             let gone = || ConnectError::NotReady("the control plane is going down".to_string());
             self.proxies.send(ProxyEvent::Connected { id, traits: Box::new(traits), reply }).map_err(|_| gone())?;
             let view = view.await.map_err(|_| gone())?;
-            Ok(Subscription { view, guard: Box::new(guard) })
+            Ok(Subscription { view, guard: Box::new(guard), secrets })
         })
     }
 

@@ -43,27 +43,19 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     }
     let state = xds::State::with_features(DomainSuffix::new(&arguments.domain), features);
     let connections = Connections::default();
+    let places = match &started.kubernetes {
+        Some(client) => Places::cluster(&arguments.identity, client),
+        None => Places::files(&arguments.identity),
+    };
     let identity = match arguments.secure_grpc_addr.is_empty() && arguments.https_addr.is_empty() {
         true => None,
-        false => {
-            let places = match &started.kubernetes {
-                Some(client) => Places::cluster(&arguments.identity, client),
-                None => Places::files(&arguments.identity),
-            };
-            Some(identity::start(&arguments, places, metrics.registry(), readable.clone(), connections.clone()).await?)
-        }
+        false => Some(identity::start(&arguments, places, metrics.registry(), readable.clone(), connections.clone()).await?),
     };
     let trust = identity.as_ref().map_or_else(|| watch::channel(Arc::default()).1, |identity| identity.trust.clone());
-    let pipeline = Pipeline::new(state, events_in, proxies_in, started.sources, published, trust);
-    // A thread of its own: a turn is pure computation, and must not keep a connection waiting.
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let (alive, pipeline_ended) = oneshot::channel::<()>();
-    std::thread::Builder::new().name("pipeline".to_string()).spawn(move || {
-        let _alive = alive;
-        runtime.block_on(pipeline.run());
-    })?;
+    let pipeline_ended = start_pipeline(Pipeline::new(state, events_in, proxies_in, started.sources, published, trust))?;
 
-    let front = Arc::new(Front::new(proxies, arguments.identity.xds_identity_check));
+    let reviews = started.kubernetes.as_ref().map(|client| identity::SecretReviews::new(client.clone(), readable.clone()));
+    let front = Arc::new(Front::new(proxies, arguments.identity.xds_identity_check).with_secret_reviews(reviews));
     // What ends in order beside the streams.
     let mut tasks = JoinSet::new();
     if let Some(client) = &started.kubernetes {
@@ -101,6 +93,18 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     // Kept until here: the pipeline ends when the last sender of events is gone.
     drop(events);
     Ok(())
+}
+
+/// Runs the pipeline in a thread of its own: a turn is pure computation, and must not keep a connection waiting. What is
+/// returned ends with it.
+fn start_pipeline(pipeline: Pipeline) -> anyhow::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let (alive, ended) = oneshot::channel::<()>();
+    std::thread::Builder::new().name("pipeline".to_string()).spawn(move || {
+        let _alive = alive;
+        runtime.block_on(pipeline.run());
+    })?;
+    Ok(ended)
 }
 
 /// Serves proxies, in plain text and under TLS, until the process closes and their streams have ended.

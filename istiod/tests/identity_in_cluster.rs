@@ -153,6 +153,39 @@ async fn a_gateway_gets_what_another_namespace_grants_and_says_what_it_lacks() {
     wait_until_resolved(&server, "False RefNotPermitted");
 }
 
+const OWN: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: entrance, namespace: edge}
+spec:
+  selector: {app: entrance}
+  servers:
+  - {port: {number: 8443, name: https, protocol: HTTPS}, hosts: [shop.example.com], tls: {mode: SIMPLE, credentialName: shop-tls}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_gets_no_secret_that_its_service_account_may_not_read() {
+    let Some(server) = prepare() else { return };
+    for account in ["entrance", "thief"] {
+        server.kubectl(&["create", "serviceaccount", account, "-n", "edge"]).unwrap();
+    }
+    server.kubectl(&["create", "role", "secrets", "-n", "edge", "--verb=get,list,watch", "--resource=secrets"]).unwrap();
+    let binding = ["create", "rolebinding", "secrets", "-n", "edge", "--role=secrets", "--serviceaccount=edge:entrance"];
+    server.kubectl(&binding).unwrap();
+    secret(&server, "edge");
+    apply(&server, OWN);
+    let istiod = Istiod::start_in_cluster(&server.kubeconfig(), &[]);
+    let client = Client::new(&istiod.secured, &roots(&istiod, &server), None);
+    let name = "kubernetes://shop-tls";
+    for (account, allowed) in [("entrance", true), ("thief", false)] {
+        // The thief says of itself what the gateway says.
+        let token = server.kubectl(&["create", "token", account, "-n", "edge", "--audience=istio-ca"]).unwrap().trim().to_owned();
+        let stream = client.stream_of(router("entrance-0", "edge", account), Some(&token), SECRETS, vec![name.to_owned()]).await.unwrap();
+        assert_eq!(stream.first.resources.len(), usize::from(allowed), "{account}");
+        assert_eq!(stream.first.removed_resources.len(), usize::from(!allowed), "{account}");
+    }
+}
+
 fn text(text: &str) -> Value {
     Value { kind: Some(Kind::StringValue(text.to_owned())) }
 }

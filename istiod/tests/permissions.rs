@@ -19,7 +19,7 @@ const ACCOUNT: &str = "system:serviceaccount:istio-system:istiod";
 const VALIDATOR: &str = "istio-validator-istio-system";
 
 /// What a run of a minute makes no use of, and why it is granted all the same: (group, resource, name, verb).
-const RARE: [(&str, &str, &str, &str); 7] = [
+const RARE: [(&str, &str, &str, &str); 8] = [
     // Server-side apply of what does not exist asks for it; the request itself is a patch.
     ("", "configmaps", "", "create"),
     // Revocation lists, of who has one.
@@ -27,6 +27,8 @@ const RARE: [(&str, &str, &str, &str); 7] = [
     ("", "configmaps", "istio-ca-crl", "list"),
     // Keys of issuers, of who has told an address of them: `identity_in_cluster`.
     ("", "configmaps", "istio-issuer-keys", "update"),
+    // Whether a gateway may have Secrets, of who is connected as one: `identity_in_cluster`.
+    ("authorization.k8s.io", "subjectaccessreviews", "", "create"),
     // Refused objects of these groups are told like those of `networking.istio.io`.
     ("security.istio.io", "*", "", "get"),
     ("telemetry.istio.io", "*", "", "get"),

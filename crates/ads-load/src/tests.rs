@@ -20,7 +20,7 @@ struct OneClass(watch::Sender<Arc<View>>);
 impl Discovery for OneClass {
     fn connect(&self, _: Node, _: Peer) -> Pin<Box<dyn Future<Output = Result<Subscription, ConnectError>> + Send + '_>> {
         let view = self.0.subscribe();
-        Box::pin(std::future::ready(Ok(Subscription { view, guard: Box::new(()) })))
+        Box::pin(std::future::ready(Ok(Subscription { view, guard: Box::new(()), secrets: ads::SecretAccess::All })))
     }
 
     fn rejected(&self, rejection: Rejection) {

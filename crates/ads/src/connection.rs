@@ -1,7 +1,8 @@
 //! The state machine of one stream: no I/O and no clock of its own. Requests, views and ticks go in, actions come out.
 
 use crate::{
-    nack::{Carried, FILE_SECRETS},
+    discovery::SecretAccess,
+    nack::Carried,
     options::{Limits, Waits},
     order::{Wait, Waited, referred_from, waits_for},
     parcel::{Extent, Parcel},
@@ -126,7 +127,7 @@ pub struct ConnectionSettings {
     /// The variant.
     pub protocol: Protocol,
     /// The peer may have secrets.
-    pub secrets_allowed: bool,
+    pub secrets: SecretAccess,
     /// The peer can get virtual hosts one by one.
     pub virtual_hosts: bool,
     /// Makes nonces unique among streams and restarts.
@@ -401,10 +402,9 @@ impl Connection {
     /// What the peer is to have of a type: the newest, or, where that was refused by another proxy of its class and this one
     /// does not have it, the last content that was accepted.
     pub(crate) fn wanted(&self, kind: ResourceType, view: &View) -> Resources {
-        if kind == ResourceType::Secret && !self.settings.secrets_allowed {
-            // Names of files on the proxy's own side are no secret.
-            let files = view.of(kind).beginning_with(FILE_SECRETS);
-            return files.fold(Resources::default(), |resources, file| resources.with(file.clone()));
+        if kind == ResourceType::Secret && self.settings.secrets != SecretAccess::All {
+            let allowed = view.of(kind).iter().filter(|secret| self.settings.secrets.allows(&secret.name));
+            return allowed.fold(Resources::default(), |resources, secret| resources.with(secret.clone()));
         }
         match (kind, self.hosts.delivery) {
             (ResourceType::VirtualHost, Delivery::Inline) => return Resources::default(),

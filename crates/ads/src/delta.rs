@@ -2,6 +2,7 @@
 
 use crate::{
     connection::{Action, Connection, Observation, Protocol, ProtocolError, Response},
+    discovery::SecretAccess,
     replica::Exception,
     wire::put_string,
 };
@@ -30,7 +31,7 @@ impl Connection {
         self.acknowledge(kind, &request.response_nonce, request.error_detail, now, actions);
         let first = !self.types.of(kind).requested;
         let asks = first || !request.resource_names_subscribe.is_empty();
-        if kind == ResourceType::Secret && asks && !self.settings.secrets_allowed {
+        if kind == ResourceType::Secret && asks && self.settings.secrets == SecretAccess::None {
             actions.push(Action::Observe(Observation::SecretsRefused));
         }
         if first && kind == ResourceType::Route {

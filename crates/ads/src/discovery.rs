@@ -1,5 +1,6 @@
 //! The one seam between the server and the control plane behind it.
 
+use crate::nack::FILE_SECRETS;
 use base::{ObjectRef, SpiffeIdentity};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 use tokio::sync::watch;
@@ -21,6 +22,33 @@ pub struct Subscription {
     pub view: watch::Receiver<Arc<View>>,
     /// Told to the control plane by being dropped.
     pub guard: Box<dyn Send>,
+    /// Which secrets of its view it may have, if it has proved who it is.
+    pub secrets: SecretAccess,
+}
+
+/// Which secrets of its view a proxy may have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SecretAccess {
+    /// None but those that name files on its own side.
+    None,
+    /// Also those that were granted to gateways of its namespace (`kubernetes-gateway://`).
+    Granted,
+    /// All.
+    All,
+}
+
+/// The names of secrets that were granted.
+const GRANTED: &str = "kubernetes-gateway://";
+
+impl SecretAccess {
+    /// Whether it extends to a secret.
+    pub(crate) fn allows(self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Granted => name.starts_with(FILE_SECRETS) || name.starts_with(GRANTED),
+            Self::None => name.starts_with(FILE_SECRETS),
+        }
+    }
 }
 
 /// Why a proxy cannot be served; the stream ends with the gRPC status named at each.

@@ -29,7 +29,7 @@ mod virtual_hosts;
 mod wire;
 
 pub use connection::{Action, Connection, ConnectionSettings, Observation, Protocol, ProtocolError, Request, Response};
-pub use discovery::{ConnectError, Discovery, Peer, Rejection, Subscription};
+pub use discovery::{ConnectError, Discovery, Peer, Rejection, SecretAccess, Subscription};
 pub use grpc::ResponseBody;
 pub use options::{Limits, Options, Waits};
 pub use server::{Server, serve};

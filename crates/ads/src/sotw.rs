@@ -3,6 +3,7 @@
 use crate::{
     acknowledgement::Answered,
     connection::{Action, Connection, Observation, ProtocolError, Response},
+    discovery::SecretAccess,
     nack::Carried,
     wire::put_string,
 };
@@ -31,7 +32,7 @@ impl Connection {
         if answered == Answered::Stale && !first {
             return Ok(()); // the acknowledgement of the last response repeats the names
         }
-        if kind == ResourceType::Secret && first && !self.settings.secrets_allowed {
+        if kind == ResourceType::Secret && first && self.settings.secrets == SecretAccess::None {
             actions.push(Action::Observe(Observation::SecretsRefused));
         }
         let wildcard = self.wants_all(kind, first, &request.resource_names);

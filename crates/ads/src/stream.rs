@@ -2,7 +2,7 @@
 
 use crate::{
     connection::{Action, Connection, ConnectionSettings, Protocol, ProtocolError, Request, Response},
-    discovery::{ConnectError, Peer, Rejection},
+    discovery::{ConnectError, Peer, Rejection, SecretAccess},
     grpc::{Message, Outgoing},
     server::Shared,
     status::{Entry, metadata},
@@ -63,13 +63,14 @@ where
         return Err(Status::invalid_argument("the first request of a stream must name its node"));
     };
     let subscription = shared.discovery.connect(node.clone(), peer.clone()).await.map_err(|error| refusal(shared, error))?;
+    let known = peer.identity.is_some() || peer.address.ip().is_loopback();
     let mut view = subscription.view;
     let newest = view.borrow_and_update().clone();
     let number = shared.next_stream();
     let settings = ConnectionSettings {
         protocol,
         virtual_hosts: takes_virtual_hosts(&node, protocol),
-        secrets_allowed: peer.identity.is_some() || peer.address.ip().is_loopback(),
+        secrets: if known { subscription.secrets } else { SecretAccess::None },
         nonce_prefix: format!("{:x}.{number:x}", shared.epoch),
         limits: shared.options.limits.clone(),
         waits: shared.options.waits.clone(),

@@ -207,7 +207,7 @@ fn a_refusal_may_carry_a_subscription() {
 #[test]
 fn secrets_only_for_those_who_may_have_them() {
     let rows = [(Secret, "kubernetes://gateway", "key")];
-    let mut s = Script::new(view(1, &rows), Protocol::Delta, |settings| settings.secrets_allowed = false);
+    let mut s = Script::new(view(1, &rows), Protocol::Delta, |settings| settings.secrets = ads::SecretAccess::None);
     let actions = s.subscribe(Secret, &["kubernetes://gateway"]);
     assert_eq!(briefs(&actions), ["sds: -kubernetes://gateway"]);
     assert_eq!(observations(&actions), [Observation::SecretsRefused]);

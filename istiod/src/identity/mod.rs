@@ -8,6 +8,7 @@ mod kubernetes_signer;
 mod node_workloads;
 mod roots;
 mod rotate;
+mod secret_reviews;
 mod secured;
 mod token;
 mod token_issuer;
@@ -15,6 +16,7 @@ mod token_issuer;
 pub use arguments::IdentityArguments;
 pub use issuer_keys::key_store;
 pub use rotate::RotationHandle;
+pub use secret_reviews::SecretReviews;
 pub use secured::{serve as serve_secured, serve_plaintext};
 pub use token::{TokenArguments, print_token};
 

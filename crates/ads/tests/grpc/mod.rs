@@ -47,7 +47,7 @@ impl Discovery for FakeDiscovery {
                 _ => {}
             }
             *self.0.connected.lock().unwrap() += 1;
-            Ok(Subscription { view: self.0.view.subscribe(), guard: Box::new(Guard(self.0.clone())) })
+            Ok(Subscription { view: self.0.view.subscribe(), guard: Box::new(Guard(self.0.clone())), secrets: ads::SecretAccess::All })
         })
     }
 

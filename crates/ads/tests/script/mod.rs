@@ -54,7 +54,7 @@ impl Script {
     pub fn new(view: Arc<View>, protocol: Protocol, change: impl FnOnce(&mut ConnectionSettings)) -> Self {
         let mut settings = ConnectionSettings {
             protocol,
-            secrets_allowed: true,
+            secrets: ads::SecretAccess::All,
             virtual_hosts: true,
             nonce_prefix: "test".to_owned(),
             limits: Limits::default(),

@@ -122,7 +122,7 @@ struct FixedDiscovery(Arc<Fixed>);
 
 impl Discovery for FixedDiscovery {
     fn connect(&self, _: Node, _: Peer) -> Pin<Box<dyn Future<Output = Result<Subscription, ConnectError>> + Send + '_>> {
-        let subscription = Subscription { view: self.0.view.subscribe(), guard: Box::new(()) };
+        let subscription = Subscription { view: self.0.view.subscribe(), guard: Box::new(()), secrets: ads::SecretAccess::All };
         Box::pin(std::future::ready(Ok(subscription)))
     }
 
