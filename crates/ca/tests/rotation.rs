@@ -51,6 +51,14 @@ impl Replica {
         self.rotation.phase()
     }
 
+    /// The same once everybody is ready: the step is not taken before what the last proxy was given is on all of its threads.
+    async fn rested(&mut self, wanted: Option<&Generation>) -> Phase {
+        let before = self.rotation.phase();
+        assert_eq!(self.later(1, wanted).await, before, "somebody was waited for until now");
+        assert_eq!(self.waiting(), Vec::<String>::new());
+        self.later(10, wanted).await
+    }
+
     /// A proxy that takes roots with its certificates; it renews one now.
     fn renew(&mut self, node: &str) {
         let signer = self.authority.signer();
@@ -87,7 +95,7 @@ async fn no_step_before_every_proxy_is_ready() {
     assert_eq!(one.later(60, None).await, Phase::Distributing, "one has not acknowledged");
     assert_eq!(one.waiting(), ["b"]);
     one.renew("b");
-    assert_eq!(one.later(60, None).await, Phase::Signing);
+    assert_eq!(one.rested(None).await, Phase::Signing);
     let signing = one.authority.signer();
     assert_ne!(signing.fingerprint, before.fingerprint);
     assert_eq!(signing.bundle.hash, both.bundle.hash, "or everybody would have to take it again");
@@ -96,7 +104,7 @@ async fn no_step_before_every_proxy_is_ready() {
     assert_eq!(one.waiting(), ["a", "b"], "their certificates are of the old one");
     one.renew("a");
     one.renew("b");
-    assert_eq!(one.later(1, None).await, Phase::Settled);
+    assert_eq!(one.rested(None).await, Phase::Settled);
     assert_eq!(one.authority.signer().bundle.hash, new.bundle().unwrap().hash);
 }
 
@@ -110,10 +118,12 @@ async fn proxies_that_are_told_over_xds_are_waited_for_until_they_accept() {
     assert_eq!(one.waiting(), ["a"]);
     one.proxies.clear();
     one.proxies.push(ConnectedProxy { node: "a".into(), told: true, telling: false, settled: true, holder: None });
-    assert_eq!(one.later(60, None).await, Phase::Signing);
+    assert_eq!(one.rested(None).await, Phase::Signing);
     // It has not asked this replica for a certificate, so its own is of the old root until the last of those has expired.
     assert_eq!(one.later(60, None).await, Phase::Signing);
-    assert_eq!(one.later(2 * 3_600, None).await, Phase::Settled);
+    assert_eq!(one.waiting(), ["a"]);
+    one.now += 2 * HOUR;
+    assert_eq!(one.rested(None).await, Phase::Settled);
 }
 
 #[tokio::test]
@@ -129,11 +139,11 @@ async fn a_trust_domain_changes_by_the_same_steps() {
     assert_eq!(one.later(60, Some(&new)).await, Phase::Distributing);
     assert_eq!(one.waiting(), ["a"]);
     one.proxies.iter_mut().for_each(|proxy| proxy.settled = true);
-    assert_eq!(one.later(60, Some(&new)).await, Phase::Signing);
+    assert_eq!(one.rested(Some(&new)).await, Phase::Signing);
     assert_eq!(one.rotation.domains(), domains("mesh.example", "cluster.local"));
     assert_eq!(one.later(60, Some(&new)).await, Phase::Signing, "its certificate is of the old trust domain");
     one.renew("a");
-    assert_eq!(one.later(1, Some(&new)).await, Phase::Settled);
+    assert_eq!(one.rested(Some(&new)).await, Phase::Settled);
     assert_eq!(one.rotation.domains(), TrustDomains { own: "mesh.example".into(), aliases: Vec::new() });
 }
 
@@ -157,6 +167,7 @@ async fn a_restart_goes_on_where_it_was() {
         one.proxies = proxies;
         one.renew("a");
         one.later(60, None).await;
+        one.later(60, None).await;
     }
     assert!(one.rotation.target().is_same(&target));
 }
@@ -177,8 +188,10 @@ async fn replicas_wait_for_each_others_proxies() {
     assert_eq!(one.waiting(), ["two"]);
     two.renew("b");
     two.later(31, None).await;
-    let phases = [one.later(5, None).await, two.later(5, None).await];
-    assert!(phases.contains(&Phase::Signing), "{phases:?}");
+    for phase in [Phase::Distributing, Phase::Signing] {
+        let phases = [one.later(5, None).await, two.later(6, None).await];
+        assert!(phases.contains(&phase), "{phases:?}");
+    }
     assert_eq!(one.later(1, None).await, Phase::Signing);
     assert_eq!(one.authority.signer().fingerprint, two.authority.signer().fingerprint);
 }
@@ -212,8 +225,8 @@ async fn a_new_intermediate_under_the_same_root_waits_for_nobody() {
     let before = one.authority.signer().fingerprint.clone();
     let second = of(second);
     one.later(1, Some(&second)).await;
-    one.later(20, Some(&second)).await;
-    assert_eq!(one.later(20, Some(&second)).await, Phase::Settled);
+    assert_eq!(one.later(10, Some(&second)).await, Phase::Signing);
+    assert_eq!(one.rested(Some(&second)).await, Phase::Settled);
     assert_ne!(one.authority.signer().fingerprint, before);
 }
 
