@@ -38,7 +38,6 @@ cluster: envoy ## the charts and a shop on a real cluster of one node, under loa
 
 .PHONY: test
 test: envoy kube ## everything, real Envoys included; CASE=gateway/ takes the cases whose name contains that
-	@cargo build --package agent
 	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --workspace --no-fail-fast
 	@ENVOY_BINARY=$(abspath $(ENVOY)) cargo test --quiet --workspace --test cluster -- --ignored --nocapture # as in `make cluster`
 	@$(BINARIES)/demo --check --config samples/shop --envoy $(ENVOY) # the programs are those that the tests were built with
