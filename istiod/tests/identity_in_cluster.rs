@@ -25,23 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LISTENERS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const SECRETS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
-/// As much of the definition as the API server needs.
-const REFERENCE_GRANTS: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: referencegrants.gateway.networking.k8s.io
-  annotations: {api-approved.kubernetes.io: 'https://github.com/kubernetes-sigs/gateway-api'}
-spec:
-  group: gateway.networking.k8s.io
-  names: {kind: ReferenceGrant, listKind: ReferenceGrantList, plural: referencegrants, singular: referencegrant}
-  scope: Namespaced
-  versions:
-  - name: v1beta1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}
-";
+const REFERENCE_GRANTS: &str = include_str!("../../tests/kube/definitions/referencegrants.yaml");
 
 const GATEWAY: &str = "
 apiVersion: networking.istio.io/v1

@@ -197,7 +197,7 @@ fn kubernetes() -> Vec<(Kind, Value)> {
             Kind::ReferenceGrant,
             json!({"spec": {
                 "from": [{"group": "networking.istio.io", "kind": "Gateway", "namespace": "edge"}],
-                "to": [{"group": "", "kind": "Secret", "name": "shop-tls"}]
+                "to": [{"kind": "Secret", "name": "shop-tls"}]
             }}),
         ),
         (Kind::IngressClass, json!({"spec": {"controller": "istio.io/ingress-controller"}})),
