@@ -1,5 +1,11 @@
 //! The end of the process in order: first nobody new is to come, then whoever is still there is sent elsewhere.
 
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, Version, header::CONNECTION},
+    middleware::Next,
+    response::Response,
+};
 use std::time::Duration;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -68,4 +74,16 @@ impl Ending {
         // The one who tells has ended, if at all, with the last phase.
         drop(self.0.wait_for(|phase| *phase >= wanted).await);
     }
+}
+
+/// Once the end has begun, every answer over HTTP/1.1 is the last one of its connection. A connection that is closed while
+/// nothing is asked on it may just be asked something (API servers call webhooks by HTTP/1.1, and do not ask again); one that
+/// is in use is given up here, in words. HTTP/2 has such words for every moment (GOAWAY).
+pub async fn last_of_its_connection(State(ending): State<Ending>, request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if ending.has_begun() && version == Version::HTTP_11 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

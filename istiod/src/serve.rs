@@ -4,7 +4,7 @@ use crate::{
     arguments::Discovery,
     cluster,
     discovery::Front,
-    ending::Ending,
+    ending::{Ending, last_of_its_connection},
     identity::{self, Identity, Places},
     names,
     pipeline::{Pipeline, Published},
@@ -12,6 +12,7 @@ use crate::{
 };
 use ads::Connections;
 use anyhow::Context;
+use axum::middleware::from_fn_with_state;
 use base::DomainSuffix;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
@@ -64,7 +65,7 @@ pub async fn serve(arguments: Discovery) -> anyhow::Result<()> {
     }
     if let (Some(identity), Some(listener)) = (&identity, listen(&arguments.https_addr).await?) {
         let metrics = webhook::Metrics::new(metrics.registry())?;
-        let router = webhook::router(metrics.clone());
+        let router = webhook::router(metrics.clone()).layer(from_fn_with_state(ending.clone(), last_of_its_connection));
         tasks.spawn(webhook::serve(listener, identity.configs.webhook.clone(), router, ending.clone().closing()));
         if let Some(client) = &started.kubernetes {
             cluster::be_asked(&arguments, client, identity, metrics);

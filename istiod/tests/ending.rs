@@ -6,7 +6,12 @@ mod istiod;
 
 use client::{Client, node};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Bytes, client::conn::http2::SendRequest};
+use hyper::{
+    Version,
+    body::Bytes,
+    client::conn::{http1, http2},
+    header::HOST,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use istiod::Istiod;
 use std::{
@@ -30,38 +35,66 @@ struct Counts {
     over: AtomicBool,
 }
 
-async fn connect(client: &Client) -> Option<SendRequest<Full<Bytes>>> {
-    let stream = client.connect("istiod.istio-system.svc").await.ok()?;
-    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(connection);
-    Some(sender)
+/// A connection by either version.
+enum Connection {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Connection {
+    async fn open(client: &Client, version: Version) -> Option<Self> {
+        let stream = TokioIo::new(client.connect("istiod.istio-system.svc").await.ok()?);
+        if version == Version::HTTP_2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.ok()?;
+            tokio::spawn(connection);
+            return Some(Self::Http2(sender));
+        }
+        let (sender, connection) = http1::handshake(stream).await.ok()?;
+        tokio::spawn(connection);
+        Some(Self::Http1(sender))
+    }
+
+    /// The body of the answer; `None` if the connection takes no question any more, and nothing has been asked.
+    async fn ask(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        let uri = "https://istiod.istio-system.svc/validate";
+        let request = hyper::Request::post(uri).header(HOST, "istiod.istio-system.svc").body(Full::from(REVIEW)).unwrap();
+        let answer = match self {
+            Self::Http1(sender) => {
+                sender.ready().await.ok()?;
+                sender.try_send_request(request).await
+            }
+            Self::Http2(sender) => {
+                sender.ready().await.ok()?;
+                sender.try_send_request(request).await
+            }
+        };
+        match answer {
+            Ok(response) => Some(response.into_body().collect().await.map(|body| body.to_bytes())),
+            Err(mut error) => match error.take_message() {
+                Some(_) => None,
+                None => Some(Err(error.into_error())),
+            },
+        }
+    }
 }
 
 /// Asks one question after another, as an API server does: over one connection as long as that takes questions, then over
 /// a new one; the first process that can be connected to gets them.
-async fn ask(clients: Arc<[Client; 2]>, counts: Arc<Counts>) {
+async fn ask(clients: Arc<[Client; 2]>, version: Version, counts: Arc<Counts>) {
     while !counts.over.load(Ordering::Relaxed) {
         let mut connected = None;
         for (index, client) in clients.iter().enumerate() {
             if connected.is_none() {
-                connected = connect(client).await.map(|sender| (index, sender));
+                connected = Connection::open(client, version).await.map(|connection| (index, connection));
             }
         }
-        let Some((index, mut sender)) = connected else { continue };
-        while !counts.over.load(Ordering::Relaxed) && sender.ready().await.is_ok() {
-            let request = hyper::Request::post("https://istiod.istio-system.svc/validate").body(Full::from(REVIEW)).unwrap();
-            let answer = match sender.try_send_request(request).await {
-                Ok(response) => response.into_body().collect().await.map(|body| body.to_bytes()),
-                Err(mut error) => match error.take_message() {
-                    // The connection was closed before: nothing has been asked.
-                    Some(_) => break,
-                    None => Err(error.into_error()),
-                },
-            };
+        let Some((index, mut connection)) = connected else { continue };
+        while !counts.over.load(Ordering::Relaxed) {
+            let Some(answer) = connection.ask().await else { break };
             let counter = match answer {
                 Ok(body) if String::from_utf8_lossy(&body).contains(r#""allowed":true"#) => counts.answered.get(index).unwrap(),
                 other => {
-                    eprintln!("lost: {other:?}");
+                    eprintln!("lost by {version:?}: {other:?}");
                     &counts.lost
                 }
             };
@@ -77,7 +110,8 @@ async fn nothing_that_was_asked_is_lost() {
     let client = |istiod: &Istiod, address: &str| Client::new(address, &istiod.path("ca/root-cert.pem"), None);
     let webhooks = Arc::new([client(&ending, &ending.webhook), client(&staying, &staying.webhook)]);
     let counts = Arc::new(Counts::default());
-    let askers: Vec<_> = (0..4).map(|_| tokio::spawn(ask(webhooks.clone(), counts.clone()))).collect();
+    let versions = [Version::HTTP_11, Version::HTTP_2].repeat(3);
+    let askers: Vec<_> = versions.into_iter().map(|version| tokio::spawn(ask(webhooks.clone(), version, counts.clone()))).collect();
     let token = ending.token(&["--namespace=shop", "--serviceAccount=cart"]);
     let mut stream = client(&ending, &ending.secured).stream(node("cart-0", "shop", "cart"), Some(&token), CLUSTERS).await.unwrap();
     let answered = |index: usize| counts.answered.get(index).unwrap().load(Ordering::Relaxed);

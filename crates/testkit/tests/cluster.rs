@@ -202,23 +202,33 @@ impl Reviews {
 #[ignore = "two minutes: make cluster"]
 fn charts_and_a_shop_under_load() -> Result<()> {
     let Some(cluster) = Cluster::up()? else { return Ok(()) };
+    let result = from_install_to_uninstall(&cluster);
+    if result.is_err() {
+        for words in [&["get", "pods", "--all-namespaces"][..], &["get", "events", "--all-namespaces", "--field-selector=type=Warning"]] {
+            eprintln!("cluster: {}", cluster.kubectl(words).unwrap_or_else(|error| format!("{error:#}")));
+        }
+    }
+    result
+}
+
+fn from_install_to_uninstall(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["create", "namespace", "istio-system"])?;
     let own = ["--namespace=istio-system", "get", "serviceaccount/default", "configmap/kube-root-ca.crt"];
     cluster.eventually("the namespace has what every one has", || Ok(cluster.kubectl(&own).is_ok()))?;
-    let before = everything(&cluster)?;
-    install(&cluster)?;
+    let before = everything(cluster)?;
+    install(cluster)?;
     cluster.kubectl(&["apply", "-f", "tests/kube/cluster/objects"])?;
     for (namespace, deployment) in [("istio-system", "istio-ingressgateway"), ("shop", "catalog-v1"), ("shop", "catalog-v2")] {
         cluster.rolled_out(namespace, deployment)?;
     }
     let address =
         cluster.kubectl(&["--namespace=istio-system", "get", "service", "istio-ingressgateway", "--output=jsonpath={.spec.clusterIP}"])?;
-    serves(&cluster, &address)?;
-    let mut load = Load::start(&cluster, &address)?;
-    under_load(&cluster, &mut load)?;
+    serves(cluster, &address)?;
+    let mut load = Load::start(cluster, &address)?;
+    under_load(cluster, &mut load)?;
     drop(load);
-    start_of_pods(&cluster)?;
-    removed(&cluster, &before)
+    start_of_pods(cluster)?;
+    removed(cluster, &before)
 }
 
 /// Install, upgrade, rollback; and what is installed is what the chart says.

@@ -14,7 +14,12 @@ mod server;
 mod services;
 mod timestamp;
 
-use crate::{discovery::Front, ending::Ending, identity::RotationHandle, pipeline::Published};
+use crate::{
+    discovery::Front,
+    ending::{Ending, last_of_its_connection},
+    identity::RotationHandle,
+    pipeline::Published,
+};
 use ads::Connections;
 use axum::{
     Router,
@@ -55,6 +60,7 @@ pub async fn serve(listener: TcpListener, window: Window) {
     let ending = window.ending.clone();
     let debug = debug::routes().merge(ca::routes()).layer(middleware::from_fn(own_host_only));
     let router = Router::new().merge(ready::routes()).merge(metrics::routes()).merge(debug).with_state(window);
+    let router = router.layer(middleware::from_fn_with_state(ending.clone(), last_of_its_connection));
     server::serve(listener, router, ending).await;
 }
 
