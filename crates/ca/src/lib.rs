@@ -3,7 +3,8 @@
 //! In: a root (self-signed and kept in a [`RootStore`], or plugged in as files), CSRs over gRPC, and the credentials of
 //! callers: client certificates of ours, and service-account tokens of clusters. Out: certificates whose one name is the
 //! identity of the authenticated caller, TLS configurations for our own servers, and the roots that workloads trust.
-//! Never: listening on sockets, Kubernetes, or anything of a CSR but its public key. No token and no key is logged.
+//! Never: listening on sockets, Kubernetes, or anything of a CSR but its public key (an external signer
+//! gets one whose names were compared with the caller's identity). No token and no key is logged.
 //! Read first: `service.rs`, then `authority.rs`; for callers `authenticate/mod.rs`.
 //!
 //! # How an agent gets its token accepted without a cluster
