@@ -190,21 +190,39 @@ async fn call(own: u8, other: u8) -> Result<(), String> {
     if status.is_success() && known { Ok(()) } else { Err(format!("{status}: {body}")) }
 }
 
-/// How many handshakes there were between the workloads, and every counter that says that something went wrong.
-pub fn handshakes(workloads: &[Workload]) -> (u64, Vec<String>) {
-    let (mut handshakes, mut wrong) = (0, Vec::new());
+/// The handshakes between workloads, as Envoys count them.
+#[derive(Default)]
+pub struct Handshakes {
+    /// Those that callers have completed.
+    pub made: u64,
+    /// Those that the called have completed.
+    pub taken: u64,
+    /// Every counter that says that something went wrong.
+    pub wrong: Vec<String>,
+}
+
+/// What all Envoys have counted so far.
+pub fn handshakes(workloads: &[Workload]) -> Handshakes {
+    const WRONG: [&str; 6] = [
+        "ssl.connection_error",
+        "ssl.fail_verify_error",
+        "ssl.fail_verify_san",
+        "ssl.fail_verify_no_cert",
+        "upstream_cx_connect_fail",
+        "upstream_rq_retry",
+    ];
+    let mut all = Handshakes::default();
     for (number, workload) in workloads.iter().enumerate() {
         for (name, value) in workload.counters("ssl|connect_fail|upstream_rq_retry") {
-            let between = name.starts_with("cluster.outbound") || name.starts_with("listener.127");
-            let bad = ["ssl.connection_error", "ssl.fail_verify_error", "ssl.fail_verify_san", "ssl.fail_verify_no_cert"];
-            if name.starts_with("cluster.outbound") && name.ends_with("ssl.handshake") {
-                handshakes += value;
+            let (caller, called) = (name.starts_with("cluster.outbound"), name.starts_with("listener.127"));
+            if name.ends_with("ssl.handshake") {
+                all.made += if caller { value } else { 0 };
+                all.taken += if called { value } else { 0 };
             }
-            let bad = bad.iter().any(|end| name.ends_with(end)) || name.ends_with("upstream_cx_connect_fail") || name.ends_with("_retry");
-            if between && bad && value > 0 {
-                wrong.push(format!("w{}: {name}: {value}", number + 1));
+            if (caller || called) && value > 0 && WRONG.iter().any(|end| name.ends_with(end)) {
+                all.wrong.push(format!("w{}: {name}: {value}", number + 1));
             }
         }
     }
-    (handshakes, wrong)
+    all
 }
