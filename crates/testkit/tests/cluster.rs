@@ -320,8 +320,7 @@ fn start_of_pods(cluster: &Cluster) -> Result<()> {
         let logs = cluster.kubectl(&["--namespace=istio-system", "logs", &name])?;
         let said = logs.lines().find(|line| line.contains("certificate received")).context("no word of a certificate")?;
         let certificate = said.split_whitespace().next().context("no time")?;
-        // The youngest agent is this Pod's; the time of its start is counted from that of the machine.
-        let started = cluster.run(&["sh", "-c", STARTED])?;
+        let started = cluster.run(&["sh", "-c", STARTED, "sh", &name])?;
         let after =
             |script: &str| Ok::<_, anyhow::Error>(cluster.run(&["date", "--date", script.trim(), "+%s%3N"])?.trim().parse::<i64>()?);
         let milliseconds =
@@ -337,12 +336,14 @@ fn start_of_pods(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// When the youngest agent was started, in milliseconds of the epoch; to 10 ms, as the kernel tells it.
+/// When the agent of a Pod was started, in milliseconds of the epoch; to 10 ms, as the kernel tells it from the start of the
+/// machine.
 const STARTED: &str = r#"
 boot=$(( $(date +%s%3N) - $(cut -d. -f1 /proc/uptime) * 1000 - $(cut -d' ' -f1 /proc/uptime | cut -d. -f2 | sed 's/^0//') * 10 ))
 for folder in /proc/[0-9]*; do
-  [ "$(cat $folder/comm 2>/dev/null)" = pilot-agent ] && echo $(( boot + $(sed 's/.*) //' $folder/stat | cut -d' ' -f20) * 10 ))
-done | sort -n | tail -1"#;
+  [ "$(cat $folder/comm 2>/dev/null)" = pilot-agent ] && grep -qzx "POD_NAME=$1" $folder/environ &&
+    echo $(( boot + $(sed 's/.*) //' $folder/stat | cut -d' ' -f20) * 10 ))
+done | head -1"#;
 
 /// Every object of the cluster, as `kind namespace/name`; without Events, and without what the cluster keeps for itself.
 fn everything(cluster: &Cluster) -> Result<BTreeSet<String>> {
