@@ -1,4 +1,5 @@
 //! `pilot-agent` as a process: what it says before anything is started.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use std::process::{Command, Output};
 
