@@ -8,7 +8,7 @@ use envoy::filter::network::http_connection_manager::HttpOptions;
 use envoy::filter::network::tcp_proxy::{TcpDestinations, TcpOptions};
 use envoy::filter::network::tracing::{StandardTags, TracingInputs, standard_tags};
 use envoy::listener::*;
-use envoy::tls::{DownstreamAlpn, downstream_mtls, downstream_transport_socket};
+use envoy::tls::{CredentialSource, DownstreamAlpn, DownstreamMtlsInputs, downstream_mtls, downstream_transport_socket};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -182,7 +182,12 @@ fn a_stock_envoy_accepts_every_listener() {
         eprintln!("SKIPPED: no Envoy binary; `make envoy` gets one, or set ENVOY to its path");
         return;
     };
-    let socket = |alpn| downstream_transport_socket(&downstream_mtls(&["cluster.local".into()], alpn, None));
+    let trust_domains = ["cluster.local".into()];
+    let socket = |alpn| {
+        let credentials = CredentialSource::Ads;
+        let inputs = DownstreamMtlsInputs { trust_domains: &trust_domains, alpn, mesh_mtls: None, files: None, credentials };
+        downstream_transport_socket(&downstream_mtls(&inputs))
+    };
     let certificates = Certificates::Sds { http: socket(DownstreamAlpn::Http), tcp: socket(DownstreamAlpn::Tcp) };
     let mut proxies = vec![("gateway".to_owned(), gateway_listeners(&certificates)), ("outbound".to_owned(), outbound_listeners())];
     for mode in [MutualTlsMode::Disable, MutualTlsMode::Permissive, MutualTlsMode::Strict] {

@@ -60,7 +60,10 @@ fn assert_structural(schema: &Value, path: &str) {
     assert!(schema["type"].is_string(), "{path}: {:?}", schema["type"]);
     let properties = schema.get("properties").and_then(Value::as_object);
     for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-        assert!(properties.is_some_and(|fields| fields.contains_key(required.as_str().unwrap())), "{path}: {required} is no property");
+        assert!(
+            properties.is_some_and(|fields| required.as_str().is_some_and(|name| fields.contains_key(name))),
+            "{path}: {required} is no property"
+        );
     }
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         assert_structural(property, &format!("{path}.{name}"));

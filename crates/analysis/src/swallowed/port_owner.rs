@@ -45,8 +45,13 @@ pub(crate) fn binds(service: &Service, port: &ServicePort) -> Vec<Option<Cidr>> 
     if port.protocol.is_http() {
         return vec![None];
     }
-    let own: Vec<_> =
-        service.addresses.iter().flat_map(|(_, own)| own).filter(|range| !range.0.addr().is_unspecified()).map(|range| Some(*range)).collect();
+    let own: Vec<_> = service
+        .addresses
+        .iter()
+        .flat_map(|(_, own)| own)
+        .filter(|range| !range.0.addr().is_unspecified())
+        .map(|range| Some(*range))
+        .collect();
     let headless = service.headless && service.provider == Provider::Kubernetes;
     // Automatic addresses are for proxies that answer DNS themselves; all others have none.
     if own.is_empty() && !headless { vec![None] } else { own }

@@ -3,9 +3,12 @@ use istio_api::mesh::mesh_config::{MeshTlsProtocol, TlsConfig};
 use istio_api::networking::gateway::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use serde_json::{Value, json};
 
+fn inputs(settings: &ServerTlsSettings) -> ServerTlsInputs<'_> {
+    ServerTlsInputs { settings, alpn: DownstreamAlpn::Http, defaults: None, credentials: CredentialSource::Ads, files: None }
+}
+
 fn server(settings: &ServerTlsSettings) -> Value {
-    let inputs = ServerTlsInputs { settings, alpn: DownstreamAlpn::Http, defaults: None, credentials: CredentialSource::Ads };
-    let context = gateway_server_tls(&inputs).unwrap();
+    let context = gateway_server_tls(&inputs(settings)).unwrap();
     xds_wire::json::to_json(DownstreamTlsContext::TYPE_URL, &context.to_bytes()).unwrap()
 }
 
@@ -31,14 +34,19 @@ fn a_server_takes_its_certificate_from_istiod() {
         json!({ "name": "kubernetes://shop-cacert", "sds_config": ads })
     );
     let passthrough = ServerTlsSettings { mode: ServerTlsMode::AutoPassthrough, ..mutual };
-    let inputs = ServerTlsInputs { settings: &passthrough, alpn: DownstreamAlpn::Http, defaults: None, credentials: CredentialSource::Ads };
-    assert_eq!(gateway_server_tls(&inputs), None);
+    assert_eq!(gateway_server_tls(&inputs(&passthrough)), None);
 }
 
 #[test]
 fn sidecars_accept_only_identities_of_their_trust_domains() {
     let mesh = TlsConfig { min_protocol_version: MeshTlsProtocol::V1_3, ..Default::default() };
-    let context = downstream_mtls(&["cluster.local".to_owned(), "old".to_owned()], DownstreamAlpn::Tcp, Some(&mesh));
+    let context = downstream_mtls(&DownstreamMtlsInputs {
+        trust_domains: &["cluster.local".to_owned(), "old".to_owned()],
+        alpn: DownstreamAlpn::Tcp,
+        mesh_mtls: Some(&mesh),
+        files: None,
+        credentials: CredentialSource::Ads,
+    });
     let context = xds_wire::json::to_json(DownstreamTlsContext::TYPE_URL, &context.to_bytes()).unwrap();
     let common = &context["common_tls_context"];
     let names = &common["combined_validation_context"]["default_validation_context"]["match_subject_alt_names"];
