@@ -5,7 +5,7 @@ use base::ClusterId;
 use kube::Client;
 use kube_source::{
     leader::{Election, elections},
-    status::{Offices, StatusMetrics},
+    status::{Leadership, StatusMetrics},
 };
 use std::sync::Arc;
 use tokio::{sync::watch, task::JoinSet};
@@ -19,13 +19,13 @@ pub struct Here<'a> {
     pub client: &'a Client,
     /// Where metrics go.
     pub registry: &'a prometheus::Registry,
-    /// Offices are left as soon as it begins, so that others lead while this process drains.
+    /// Leases are released as soon as it begins, so that others lead while this process drains.
     pub ending: &'a Ending,
 }
 
 impl Here<'_> {
-    /// Takes part in the elections, and writes the status of objects while this replica leads. `tasks` end once all offices
-    /// are left.
+    /// Takes part in the elections, and writes the status of objects while this replica leads. `tasks` end once all leases
+    /// are released.
     pub fn write_status(
         &self,
         readable: watch::Receiver<Arc<Published>>,
@@ -36,10 +36,10 @@ impl Here<'_> {
         let metrics = StatusMetrics::new(self.registry)?;
         let all = self.stand_for(Election::of_all_revisions, elections::STATUS, watch::channel(true).1, tasks);
         let own = self.stand_for(Election::of_revision, elections::STATUS, status::follow_own(readable.clone(), cluster()), tasks);
-        let offices = Offices::follow(all, own);
-        let desired = status::follow(readable.clone(), front, cluster(), offices.clone());
+        let leadership = Leadership::follow(all, own);
+        let desired = status::follow(readable.clone(), front, cluster(), leadership.clone());
         let revision = Arc::from(self.revision());
-        tokio::spawn(kube_source::status::run(self.client.clone(), revision, desired, offices, metrics.clone()));
+        tokio::spawn(kube_source::status::run(self.client.clone(), revision, desired, leadership, metrics.clone()));
 
         let (desired, any) = ingress::follow(readable, cluster());
         let leads = self.stand_for(Election::of_all_revisions, elections::INGRESS, any, tasks);

@@ -11,7 +11,7 @@ use analysis::{Foreign, Mesh, Needs};
 use base::{ClusterId, Diagnostic, Level, ObjectRef};
 use config::Store;
 use istio_api::{Kind, Metadata};
-use kube_source::status::{DesiredAddress, DesiredCondition, DesiredMessage, DesiredStatus, DesiredStatuses, ObjectRevision, Offices};
+use kube_source::status::{DesiredAddress, DesiredCondition, DesiredMessage, DesiredStatus, DesiredStatuses, Leadership, ObjectRevision};
 use model::Snapshot;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -47,22 +47,22 @@ pub fn follow_own(mut readable: watch::Receiver<Arc<Published>>, cluster: Cluste
     any
 }
 
-/// Says what is wanted whenever we have any of `offices` and everything has synced; else `None`.
+/// Says what is wanted whenever we have any of `leadership` and everything has synced; else `None`.
 pub fn follow(
     mut readable: watch::Receiver<Arc<Published>>,
     front: Arc<Front>,
     cluster: ClusterId,
-    mut offices: watch::Receiver<Offices>,
+    mut leadership: watch::Receiver<Leadership>,
 ) -> watch::Receiver<Option<Arc<DesiredStatuses>>> {
     let (out, desired) = watch::channel(None);
     let mut rejections = front.follow_rejections();
     tokio::spawn(async move {
         let mut judge = Judge::new(cluster);
         loop {
-            if !offices.borrow_and_update().any() {
+            if !leadership.borrow_and_update().any() {
                 judge = Judge::new(judge.cluster);
                 out.send_replace(None);
-                match offices.changed().await {
+                match leadership.changed().await {
                     Ok(()) => continue,
                     Err(_) => return,
                 }
@@ -77,7 +77,7 @@ pub fn follow(
                 () = tokio::time::sleep_until(pending.unwrap_or_else(Instant::now)), if pending.is_some() => {}
                 changed = readable.changed(), if pending.is_none() => if changed.is_err() { return },
                 changed = rejections.changed() => if changed.is_err() { return },
-                changed = offices.changed() => if changed.is_err() { return },
+                changed = leadership.changed() => if changed.is_err() { return },
             }
         }
     });

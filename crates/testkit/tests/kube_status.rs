@@ -8,7 +8,7 @@ use kube::Client;
 use kube_source::{
     Access, connect,
     leader::{Election, elections},
-    status::{self, DesiredAddress, DesiredCondition, DesiredStatus, DesiredStatuses, ObjectRevision, Offices, StatusMetrics},
+    status::{self, DesiredAddress, DesiredCondition, DesiredStatus, DesiredStatuses, Leadership, ObjectRevision, StatusMetrics},
 };
 use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
@@ -60,8 +60,8 @@ impl Replica {
             all.push(leads);
         }
         let (leads_own, leads) = all.pop().zip(all.pop()).context("two elections")?;
-        let offices = Offices::follow(leads.clone(), leads_own.clone());
-        tasks.push(tokio::spawn(status::run(client.clone(), revision.into(), desired_in, offices, StatusMetrics::new(&registry)?)));
+        let leadership = Leadership::follow(leads.clone(), leads_own.clone());
+        tasks.push(tokio::spawn(status::run(client.clone(), revision.into(), desired_in, leadership, StatusMetrics::new(&registry)?)));
         Ok(Self { desired, leads, leads_own, registry, end: Some(end), tasks })
     }
 

@@ -1,7 +1,7 @@
 //! One write: server-side apply of the status of one object.
 
 use super::{
-    ObjectRevision, Offices,
+    Leadership, ObjectRevision,
     current::{Current, MANAGER, kind_of, resource},
     event,
 };
@@ -20,7 +20,7 @@ pub(super) struct Target {
     /// The cluster.
     pub client: Client,
     /// What we lead in.
-    pub offices: Offices,
+    pub leadership: Leadership,
     /// Our revision.
     pub revision: Arc<str>,
     /// What the cluster says of the kind.
@@ -79,7 +79,7 @@ async fn write(target: &Target, kind: Kind, object: &ObjectRef, mut after: Curre
     let mut others = Vec::new();
     if after.says.generation.is_none() || !target.definition.conditions_are_a_map {
         let stored = api.get(&object.name).await?;
-        if after.says.revision == ObjectRevision::Unknown && !target.offices.writes(&stored, &target.revision) {
+        if after.says.revision == ObjectRevision::Unknown && !target.leadership.writes(&stored, &target.revision) {
             return Ok(None);
         }
         after.says.generation = after.says.generation.or(stored.metadata.generation);

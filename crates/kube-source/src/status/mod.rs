@@ -4,20 +4,19 @@
 //! conditions, messages, `observedGeneration` and allocated addresses, by the leader only, and Events for refusals. Of
 //! objects that every revision reads, only one revision writes the status. Likewise the addresses of Ingresses.
 //! Never: a write that changes nothing, a write over what another controller owns, or a second one to the same object
-//! within a second. Read first: `writer.rs`, then `apply.rs`; for
-//! Ingresses, `ingress.rs`.
+//! within a second. Read first: `writer.rs`, then `apply.rs`; for Ingresses, `ingress.rs`.
 
 mod apply;
 mod current;
 mod event;
 mod ingress;
+mod leadership;
 mod metrics;
-mod offices;
 mod writer;
 
 pub use ingress::{DesiredIngresses, LoadBalancerAddress, run as run_ingresses};
+pub use leadership::Leadership;
 pub use metrics::StatusMetrics;
-pub use offices::Offices;
 pub use writer::run;
 
 use base::ObjectRef;

@@ -1,7 +1,7 @@
 //! When which object is written: changed ones only, by the leader only, each at most once a second.
 
 use super::{
-    DesiredStatus, DesiredStatuses, Offices, StatusMetrics,
+    DesiredStatus, DesiredStatuses, Leadership, StatusMetrics,
     apply::{self, Definition, Outcome, Target},
     current::{self, Current},
 };
@@ -25,20 +25,20 @@ const AT_ONCE: usize = 8;
 /// Between the starts of two writes: 500 a second at most.
 const SPACING: Duration = Duration::from_millis(2);
 
-/// Writes what is wanted of what is ours by `offices`, until nobody says any more what is wanted; `None` means that it is not
+/// Writes what is wanted of what is ours by `leadership`, until nobody says any more what is wanted; `None` means that it is not
 /// known yet. `revision` is our own.
 pub async fn run(
     client: Client,
     revision: Arc<str>,
     mut desired: watch::Receiver<Option<Arc<DesiredStatuses>>>,
-    mut offices: watch::Receiver<Offices>,
+    mut leadership: watch::Receiver<Leadership>,
     metrics: StatusMetrics,
 ) {
     loop {
-        let held = *offices.borrow_and_update();
+        let held = *leadership.borrow_and_update();
         if !held.any() {
             tokio::select! {
-                changed = offices.changed() => if changed.is_err() { return },
+                changed = leadership.changed() => if changed.is_err() { return },
                 changed = desired.changed() => if changed.is_err() { return },
             }
             continue;
@@ -46,16 +46,16 @@ pub async fn run(
         let mut writer = Writer::new(client.clone(), held, revision.clone(), metrics.clone());
         tokio::select! {
             // Dropping the writer ends writes under way: nothing of ours is sent once another one may lead.
-            changed = offices.changed() => if changed.is_err() { return },
+            changed = leadership.changed() => if changed.is_err() { return },
             () = writer.write(&mut desired) => return,
         }
     }
 }
 
-/// The state of one time in office.
+/// The state of one term as the leader.
 struct Writer {
     client: Client,
-    offices: Offices,
+    leadership: Leadership,
     revision: Arc<str>,
     metrics: StatusMetrics,
     /// What is known to be stored.
@@ -75,10 +75,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(client: Client, offices: Offices, revision: Arc<str>, metrics: StatusMetrics) -> Self {
+    fn new(client: Client, leadership: Leadership, revision: Arc<str>, metrics: StatusMetrics) -> Self {
         Self {
             client,
-            offices,
+            leadership,
             revision,
             metrics,
             stored: BTreeMap::new(),
@@ -125,7 +125,7 @@ impl Writer {
 
     /// What of it may be ours to write.
     fn ours(&self, wanted: Arc<DesiredStatuses>) -> Arc<DesiredStatuses> {
-        let is_ours = |status: &Arc<DesiredStatus>| self.offices.may_write(status);
+        let is_ours = |status: &Arc<DesiredStatus>| self.leadership.may_write(status);
         if wanted.values().all(is_ours) {
             return wanted;
         }
@@ -196,7 +196,7 @@ impl Writer {
         let after = before.after(status);
         let Some(kind) = current::kind_of(&object) else { return };
         let definition = self.definitions.get(&kind).copied().unwrap_or_else(|| unknown(kind));
-        let target = Target { client: self.client.clone(), offices: self.offices, revision: self.revision.clone(), definition };
+        let target = Target { client: self.client.clone(), leadership: self.leadership, revision: self.revision.clone(), definition };
         self.under_way.insert(object.clone());
         self.writes.spawn(async move {
             let outcome = apply::apply(target, object.clone(), before, after).await;

@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 /// What this replica leads in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Offices {
+pub struct Leadership {
     /// Among the replicas of all revisions: it writes the status of objects that are for all of them.
     pub all_revisions: bool,
     /// Among those of its own revision: it writes the status of that revision's objects.
     pub own_revision: bool,
 }
 
-impl Offices {
+impl Leadership {
     /// Whether there is anything to do.
     pub fn any(self) -> bool {
         self.all_revisions || self.own_revision
@@ -22,7 +22,7 @@ impl Offices {
 
     /// Follows two elections.
     pub fn follow(mut all: watch::Receiver<bool>, mut own: watch::Receiver<bool>) -> watch::Receiver<Self> {
-        let (out, offices) = watch::channel(Self::default());
+        let (out, leadership) = watch::channel(Self::default());
         tokio::spawn(async move {
             loop {
                 let now = Self { all_revisions: *all.borrow_and_update(), own_revision: *own.borrow_and_update() };
@@ -39,7 +39,7 @@ impl Offices {
                 }
             }
         });
-        offices
+        leadership
     }
 
     /// Whether the status may be ours to write; for certain it is only known of objects that have been read.
