@@ -73,7 +73,8 @@ fn object_of(event: &Event) -> Option<&AnyObject> {
 /// An EndpointSlice in a cluster cannot hold addresses of loopback, which those of a case are. The workload itself, which
 /// a Sidecar may name, stays.
 fn moved(text: &str) -> String {
-    text.replace("127.0.", "10.127.").replace("10.127.0.1", "127.0.0.1")
+    let text = text.replace("127.0.", "10.127.").replace("10.127.0.1", "127.0.0.1");
+    text.replace("\"::1\"", "\"fd00::101\"").replace(",::1\"", ",fd00::101\"")
 }
 
 fn moved_case(case: &Case) -> Result<Case> {
