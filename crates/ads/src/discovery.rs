@@ -1,7 +1,6 @@
 //! The one seam between the server and the control plane behind it.
 
-use crate::nack::FILE_SECRETS;
-use base::{ObjectRef, SpiffeIdentity};
+use base::{ObjectRef, SpiffeIdentity, secret_name};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 use xds_api::envoy::config::core::v3::Node;
@@ -37,16 +36,13 @@ pub enum SecretAccess {
     All,
 }
 
-/// The names of secrets that were granted.
-const GRANTED: &str = "kubernetes-gateway://";
-
 impl SecretAccess {
     /// Whether it extends to a secret.
     pub(crate) fn allows(self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Granted => name.starts_with(FILE_SECRETS) || name.starts_with(GRANTED),
-            Self::None => name.starts_with(FILE_SECRETS),
+            Self::Granted => secret_name::is_file(name) || name.starts_with(secret_name::KUBERNETES_GATEWAY),
+            Self::None => secret_name::is_file(name),
         }
     }
 }

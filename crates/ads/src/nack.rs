@@ -12,9 +12,6 @@ pub(crate) struct Carried {
     pub fresh: bool,
 }
 
-/// What the names of secrets begin with that tell a proxy to read files.
-pub(crate) const FILE_SECRETS: &str = "file-";
-
 /// Envoy refuses a whole response, and its message names the resources that are at fault, if any. Without a name it is
 /// the ones whose content was new.
 pub(crate) fn at_fault(carried: &[Carried], message: &str) -> Vec<Arc<Encoded>> {

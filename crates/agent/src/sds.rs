@@ -6,6 +6,7 @@
 use crate::certificate::Certificate;
 use crate::files;
 use crate::trust::{Edition, Following, Roots};
+use base::secret_name::{FILE_CERTIFICATE, FILE_ROOT, FILE_SEPARATOR};
 use futures::{Stream, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -32,8 +33,6 @@ use xds_api::google::protobuf::Any;
 const WORKLOAD: &str = "default";
 /// The roots of the mesh.
 const ROOTS: &str = "ROOTCA";
-const FILE_CERTIFICATE: &str = "file-cert:";
-const FILE_ROOT: &str = "file-root:";
 const TYPE_URL: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 const STATE_OF_THE_WORLD: &str = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
 const DELTA: &str = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets";
@@ -240,7 +239,7 @@ async fn collect(names: &BTreeSet<String>, secrets: &Secrets, roots: &Edition) -
 
 /// The files behind a name, none for other names.
 fn paths(name: &str) -> Vec<PathBuf> {
-    if let Some((chain, key)) = name.strip_prefix(FILE_CERTIFICATE).and_then(|pair| pair.split_once('~')) {
+    if let Some((chain, key)) = name.strip_prefix(FILE_CERTIFICATE).and_then(|pair| pair.split_once(FILE_SEPARATOR)) {
         return vec![chain.into(), key.into()];
     }
     name.strip_prefix(FILE_ROOT).map(PathBuf::from).into_iter().collect()

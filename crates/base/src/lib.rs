@@ -8,6 +8,7 @@
 mod cidr;
 mod diagnostic;
 mod grpc_status;
+mod hash_ring;
 mod hostname;
 mod identity;
 mod labels;
@@ -15,12 +16,14 @@ mod locality;
 mod names;
 mod object;
 mod protocol;
+pub mod secret_name;
 pub mod tls;
 mod visibility;
 
 pub use cidr::{Address, Cidr};
 pub use diagnostic::{Diagnostic, Level, Location};
 pub use grpc_status::GRPC_STATUSES;
+pub use hash_ring::LARGEST_HASH_RING;
 pub use hostname::Hostname;
 pub use identity::SpiffeIdentity;
 pub use labels::{Labels, Selector};

@@ -4,13 +4,11 @@ use crate::{
     amount::duration,
     report::{Field, Report, each},
 };
+use base::LARGEST_HASH_RING;
 use istio_api::networking::destination_rule::{
     ConsistentHashLb, Failover, HashAlgorithm, HashKey, LoadBalancerSettings, LocalityLoadBalancerSetting, SimpleLb, WarmupConfiguration,
     ZoneAwareLoadBalancerSetting,
 };
-
-/// Envoy's bound of both sizes of a ring.
-const LARGEST_RING: u64 = 8_388_608;
 
 pub(crate) fn validate(report: &mut Report, at: &Field<'_>, settings: &LoadBalancerSettings, has_outlier_detection: bool) {
     if let Some(hash) = &settings.consistent_hash {
@@ -53,10 +51,10 @@ fn consistent_hash(report: &mut Report, at: &Field<'_>, hash: &ConsistentHashLb)
         Some(HashAlgorithm::MagLev(_)) => None,
         None => Some((at.key("minimumRingSize"), hash.minimum_ring_size)),
     };
-    if let Some((at, size)) = ring.filter(|(_, size)| *size > LARGEST_RING) {
+    if let Some((at, size)) = ring.filter(|(_, size)| *size > LARGEST_HASH_RING) {
         report.warning(
             &at,
-            format!("a ring of {size} entries is larger than Envoy makes, so that one of {LARGEST_RING} is made; set a smaller size"),
+            format!("a ring of {size} entries is larger than Envoy makes, so that one of {LARGEST_HASH_RING} is made; set a smaller size"),
         );
     }
     if let Some(HashAlgorithm::MagLev(maglev)) = hash.hash_algorithm()

@@ -17,8 +17,6 @@ use xds_api::envoy::r#type::v3::Percent;
 
 /// Istio's default ring, which is also Envoy's.
 const MINIMUM_RING_SIZE: u64 = 1024;
-/// Envoy refuses a cluster with a larger one.
-const LARGEST_RING: u64 = 8_388_608;
 /// Istio's default share at the beginning of a slow start.
 const WARMUP_MINIMUM_PERCENT: f64 = 10.0;
 
@@ -118,7 +116,7 @@ fn apply_hash(draft: &mut ClusterDraft, hash: &ConsistentHashLb) {
         Some(HashAlgorithm::RingHash(ring)) => ring.minimum_ring_size,
         None => hash.minimum_ring_size,
     };
-    let ring_size = if ring_size == 0 { MINIMUM_RING_SIZE } else { ring_size.min(LARGEST_RING) };
+    let ring_size = if ring_size == 0 { MINIMUM_RING_SIZE } else { ring_size.min(base::LARGEST_HASH_RING) };
     draft.cluster.lb_policy = LbPolicy::RingHash.into();
     draft.cluster.lb_config =
         Some(LbConfig::RingHashLbConfig(RingHashLbConfig { minimum_ring_size: Some(ring_size.into()), ..RingHashLbConfig::default() }));

@@ -1,7 +1,8 @@
 //! The SDS resources that istiod serves.
 
 use super::downstream::file;
-use super::source::{FILE_CERTIFICATE, FILE_ROOT, FILE_SEPARATOR, SYSTEM_AUTHORITIES};
+use super::source::SYSTEM_AUTHORITIES;
+use base::secret_name::{FILE_CERTIFICATE, FILE_ROOT, FILE_SEPARATOR};
 use std::collections::BTreeSet;
 use xds_api::envoy::config::core::v3::{DataSource, config_source::ConfigSourceSpecifier, data_source::Specifier};
 use xds_api::envoy::extensions::transport_sockets::tls::v3::{

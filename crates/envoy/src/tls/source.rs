@@ -2,6 +2,7 @@
 //! from istiod over ADS.
 
 use super::downstream::file;
+use base::secret_name::{FILE_CERTIFICATE, FILE_ROOT, FILE_SEPARATOR, KUBERNETES_GATEWAY};
 use xds_api::envoy::config::core::v3::{
     AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, DataSource, GrpcService,
     api_config_source::ApiType,
@@ -29,7 +30,7 @@ const EXTERNAL_PREFIX: &str = "sds://";
 /// The credential that stands for the workload's own certificate.
 const BUILTIN: &str = "builtin://";
 /// Prefixes of names that already say where the secret is (Istio's `credentials` package).
-const RESOURCE_PREFIXES: [&str; 5] = ["kubernetes://", "kubernetes-gateway://", "configmap://", "invalid://", EXTERNAL_PREFIX];
+const RESOURCE_PREFIXES: [&str; 5] = ["kubernetes://", KUBERNETES_GATEWAY, "configmap://", "invalid://", EXTERNAL_PREFIX];
 
 /// How the proxy gets the Secrets that objects name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -124,13 +125,6 @@ pub fn ads_secret_config(name: &str) -> SdsSecretConfig {
     };
     SdsSecretConfig { name: name.to_owned(), sds_config: Some(source) }
 }
-
-/// What the names of certificates in files begin with.
-pub(super) const FILE_CERTIFICATE: &str = "file-cert:";
-/// What the names of authorities in files begin with.
-pub(super) const FILE_ROOT: &str = "file-root:";
-/// What stands between the names of two files.
-pub(super) const FILE_SEPARATOR: char = '~';
 
 /// The agent's name of a certificate and key in files.
 pub fn file_certificate_name(certificate: &str, key: &str) -> String {
