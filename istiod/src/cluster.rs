@@ -1,6 +1,14 @@
 //! What istiod does to the cluster that it runs in: it writes status, and answers before objects are stored.
 
-use crate::{arguments::Discovery, discovery::Front, ending::Ending, identity::Identity, ingress, pipeline::Published, status};
+use crate::{
+    arguments::Discovery,
+    discovery::Front,
+    ending::Ending,
+    identity::{Identity, replica},
+    ingress,
+    pipeline::Published,
+    status,
+};
 use base::ClusterId;
 use kube::Client;
 use kube_source::{
@@ -38,20 +46,13 @@ impl Here<'_> {
         let own = self.stand_for(Election::of_revision, elections::STATUS, status::follow_own(readable.clone(), cluster()), tasks);
         let leadership = Leadership::follow(all, own);
         let desired = status::follow(readable.clone(), front, cluster(), leadership.clone());
-        let revision = Arc::from(self.revision());
+        let revision = Arc::from(self.arguments.identity.revision());
         tokio::spawn(kube_source::status::run(self.client.clone(), revision, desired, leadership, metrics.clone()));
 
         let (desired, any) = ingress::follow(readable, cluster());
         let leads = self.stand_for(Election::of_all_revisions, elections::INGRESS, any, tasks);
         tokio::spawn(kube_source::status::run_ingresses(self.client.clone(), desired, leads, metrics));
         Ok(())
-    }
-
-    fn revision(&self) -> &str {
-        match self.arguments.identity.revision.as_str() {
-            "" => "default",
-            revision => revision,
-        }
     }
 
     /// Takes part in an election while `wanted`; says whether we lead.
@@ -63,9 +64,8 @@ impl Here<'_> {
         tasks: &mut JoinSet<()>,
     ) -> watch::Receiver<bool> {
         // Unique for every start: a container that was restarted in its Pod is another candidate.
-        let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "istiod".to_owned());
-        let identity = format!("{pod}_{}", std::process::id());
-        let (namespace, revision) = (self.arguments.identity.namespace.clone(), self.revision().to_owned());
+        let identity = format!("{}_{}", replica(), std::process::id());
+        let (namespace, revision) = (self.arguments.identity.namespace.clone(), self.arguments.identity.revision().to_owned());
         let (client, ending) = (self.client.clone(), self.ending.clone());
         let (leads_out, leads) = watch::channel(false);
         tasks.spawn(async move {
@@ -95,7 +95,6 @@ pub fn be_asked(arguments: &Discovery, client: &Client, identity: &Identity, met
         return;
     }
     let own = &arguments.identity;
-    let revision = if own.revision.is_empty() { "default" } else { &own.revision };
     let mut signers = identity.authority.follow();
     let (bundle, ca_bundle) = watch::channel(Arc::from(signers.borrow_and_update().bundle.pem.as_str()));
     tokio::spawn(async move {
@@ -104,6 +103,6 @@ pub fn be_asked(arguments: &Discovery, client: &Client, identity: &Identity, met
             bundle.send_replace(Arc::from(pem.as_str()));
         }
     });
-    let (namespace, revision, policy) = (own.namespace.clone(), revision.to_owned(), arguments.validation_failure_policy);
+    let (namespace, revision, policy) = (own.namespace.clone(), own.revision().to_owned(), arguments.validation_failure_policy);
     tokio::spawn(Upkeep { client: client.clone(), namespace, revision, policy, ca_bundle, metrics }.run());
 }

@@ -92,13 +92,9 @@ fn access(arguments: &Discovery) -> Option<Access> {
 
 fn options(arguments: &Discovery, cluster: ClusterId, selectors: Option<Selectors>) -> Options {
     let namespaces = arguments.kubernetes.app_namespaces.iter().map(|namespace| namespace.trim());
-    let revision = match arguments.identity.revision.as_str() {
-        "" => "default",
-        revision => revision,
-    };
     Options {
         root_namespace: Namespace::new(&arguments.identity.namespace),
-        revision: Arc::from(revision),
+        revision: Arc::from(arguments.identity.revision()),
         namespaces: namespaces.filter(|namespace| !namespace.is_empty()).map(Namespace::new).collect(),
         mesh: selectors.map_or(MeshSettings::ConfigMap, MeshSettings::Elsewhere),
         ..Options::new(cluster)

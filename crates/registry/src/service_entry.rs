@@ -135,9 +135,8 @@ pub fn endpoints(store: &Store, cluster: &ClusterId, object: &Object<ServiceEntr
 /// No slice says for these pods whether they are ready, so that they do themselves (Istio's `shouldPodBeInEndpoints` and
 /// `IsPodReady`).
 fn takes_requests(status: &PodStatus) -> bool {
-    let ended = matches!(status.phase.as_str(), "Succeeded" | "Failed");
     let ready = status.conditions.iter().find(|condition| condition.condition_type == "Ready");
-    !ended && ready.is_none_or(|condition| condition.status == "True")
+    !status.has_ended() && ready.is_none_or(|condition| condition.status == "True")
 }
 
 /// An endpoint inside a ServiceEntry has the entry's namespace, its name with the place in the list, and not its labels.

@@ -6,6 +6,9 @@ use clap::{ArgAction, Args, ValueEnum};
 use istio_api::{Duration, security::request_authentication::JwtRule};
 use std::{net::IpAddr, path::PathBuf};
 
+/// The revision of whoever names none.
+const DEFAULT_REVISION: &str = "default";
+
 /// Certificates, and who may have them.
 #[derive(Args, Debug, Clone)]
 #[command(rename_all = "camelCase")]
@@ -163,13 +166,18 @@ impl IdentityArguments {
         }
     }
 
+    /// The revision of this istiod; where none is given it is the default one.
+    pub fn revision(&self) -> &str {
+        if self.revision.is_empty() { DEFAULT_REVISION } else { &self.revision }
+    }
+
     /// The names in istiod's own certificate: those of its Services (Istio's `istiod`, `istiod-remote`, `istio-pilot`,
     /// and `istiod-<revision>`) with the shorter `.svc` alone, and this host, for agents that run beside it.
     pub fn serving(&self) -> ServingSettings {
         let mut names: Vec<String> =
             ["istiod", "istiod-remote", "istio-pilot"].map(|name| format!("{name}.{}.svc", self.namespace)).to_vec();
-        if !self.revision.is_empty() && self.revision != "default" {
-            names.push(format!("istiod-{}.{}.svc", self.revision, self.namespace));
+        if self.revision() != DEFAULT_REVISION {
+            names.push(format!("istiod-{}.{}.svc", self.revision(), self.namespace));
         }
         names.extend(self.istiod_custom_host.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
         names.push("localhost".to_owned());

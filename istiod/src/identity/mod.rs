@@ -209,12 +209,16 @@ fn external_signer(
     Ok(Some(Arc::new(KubernetesSigner::new(server.client(), names, readable.clone()))))
 }
 
+/// The name of this replica: its Pod's.
+pub fn replica() -> String {
+    std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "istiod".to_owned())
+}
+
 /// Every replica looks at the store once a second; a phase lasts long enough for all of them to see it, and for what agents
 /// have accepted to reach their Envoys.
 fn rotation_settings(replicas: bool) -> RotationSettings {
-    let replica = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "istiod".to_owned());
     RotationSettings {
-        replica,
+        replica: replica(),
         least_phase: Duration::from_secs(if replicas { 15 } else { 3 }),
         replica_gone: Duration::from_secs(60),
         report_every: Duration::from_secs(20),

@@ -26,7 +26,7 @@ impl NodeWorkloads for PublishedPods {
         let namespace = Namespace::new(&account.namespace);
         let start = Key { namespace: namespace.clone(), name: Arc::from(""), cluster: ClusterId::default() };
         let pods = published.store.pods.range(&mut Cx::default(), start..).take_while(|(key, _)| key.namespace == namespace);
-        let here = |pod: &Object<Pod>| pod.spec.node_name == node && service_account(pod) == account.name && !is_over(pod);
+        let here = |pod: &Object<Pod>| pod.spec.node_name == node && service_account(pod) == account.name && !pod.status.has_ended();
         pods.into_iter().any(|(key, pod)| key.cluster == *cluster && here(pod))
     }
 }
@@ -36,8 +36,4 @@ fn service_account(pod: &Object<Pod>) -> &str {
         "" => "default",
         name => name,
     }
-}
-
-fn is_over(pod: &Object<Pod>) -> bool {
-    matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
 }

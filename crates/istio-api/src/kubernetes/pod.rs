@@ -80,3 +80,10 @@ message! {
         pub status: String,
     }
 }
+
+impl PodStatus {
+    /// Whether the Pod has run to its end and never runs again.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+}
