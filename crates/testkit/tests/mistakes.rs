@@ -1,7 +1,7 @@
 //! No mistake in one object costs another object a request, and each is said.
 
 use testkit::{
-    live::{Network, inside_user_namespace, mistakes},
+    live::{Network, in_own_network, mistakes},
     mistake,
     report::Failures,
 };
@@ -24,17 +24,13 @@ fn every_mistake_is_said() -> Result<(), Failures> {
 /// contains it.
 #[test]
 fn good_routes_lose_nothing() -> Result<(), Failures> {
-    let network = Network::find();
-    if let Network::Shared(why) = &network {
-        if let Some(status) = inside_user_namespace("good_routes_lose_nothing")? {
-            return if status.success() { Ok(()) } else { Err(anyhow::anyhow!("failed in a user namespace of its own").into()) };
-        }
-        println!("not tried: {why}");
-        return Ok(());
-    }
+    in_own_network("good_routes_lose_nothing", beside_good_routes)
+}
+
+fn beside_good_routes(network: &Network) -> Result<(), Failures> {
     let wanted = std::env::var("MISTAKE").unwrap_or_default();
     let mut mistakes = mistake::all()?;
     mistakes.retain(|mistake| mistake.name.contains(&wanted));
     let together = if std::env::var_os("SOAK").is_some() { 1 } else { 12 };
-    Ok(mistakes::check(&mistakes, together, &network)?)
+    Ok(mistakes::check(&mistakes, together, network)?)
 }

@@ -3,24 +3,18 @@
 use anyhow::Result;
 use testkit::{
     case::{self, Case},
-    live::{Network, inside_user_namespace, token_keys},
+    live::{Network, in_own_network, token_keys},
     report::Failures,
 };
 
 /// Plays `story` on a case, in a user namespace of its own if needed.
 fn play(test: &str, name: &str, story: fn(&Case, &Network) -> Result<()>, change: fn(&mut Case)) -> Result<(), Failures> {
-    let network = Network::find();
-    if let Network::Shared(why) = &network {
-        if let Some(status) = inside_user_namespace(test)? {
-            return if status.success() { Ok(()) } else { Err(anyhow::anyhow!("failed in a user namespace of its own").into()) };
-        }
-        println!("not tried: {why}");
-        return Ok(());
-    }
-    let root = case::root();
-    let mut case = Case::read(&root, &root.join(name))?;
-    change(&mut case);
-    Ok(story(&case, &network)?)
+    in_own_network(test, |network| {
+        let root = case::root();
+        let mut case = Case::read(&root, &root.join(name))?;
+        change(&mut case);
+        Ok(story(&case, network)?)
+    })
 }
 
 #[test]

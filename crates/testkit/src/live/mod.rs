@@ -29,7 +29,7 @@ mod upstream;
 pub mod vhds;
 mod workload;
 
-pub use network::{Network, inside_user_namespace};
+pub use network::{Network, in_own_network, inside_user_namespace};
 
 use crate::{
     call::{CallFile, Names},
