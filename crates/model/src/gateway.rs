@@ -6,7 +6,10 @@ use incremental::Cx;
 use istio_api::Object;
 use istio_api::networking::gateway::{Gateway, Server, ServerTlsMode};
 use registry::ServiceTarget;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One server of one Gateway, as it is served.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,8 +78,7 @@ impl MergedGateway {
     /// the port with the first is left out, and so is a TLS server one of whose hosts an earlier one has.
     pub fn build(snapshot: &Snapshot, namespace: &Namespace, labels: &Labels, targets: &[ServiceTarget]) -> Self {
         let mut merged = Self::default();
-        let scoped = snapshot.features.scope_gateway_to_namespace;
-        for object in snapshot.gateways.iter().filter(|object| !scoped || object.metadata.namespace == *namespace) {
+        for object in snapshot.gateways_in_reach(namespace) {
             let Some(ports) = Ports::of(snapshot, object, labels, targets) else { continue };
             for (port, server) in object.spec.servers.iter().flat_map(|server| resolve(object, server, &ports)) {
                 let rows = merged.ports.entry(port).or_default();
@@ -91,12 +93,10 @@ impl MergedGateway {
     /// The names of the Gateways that a workload with these labels may serve. Of one that is served by the workloads of a
     /// Service, that is not known by labels.
     pub fn names<'a>(snapshot: &'a Snapshot, namespace: &Namespace, labels: &Labels) -> impl Iterator<Item = String> + use<'a> {
-        let (namespace, labels) = (namespace.clone(), labels.clone());
-        let scoped = snapshot.features.scope_gateway_to_namespace;
-        let objects = snapshot.gateways.iter().filter(move |object| {
-            let by_service = object.metadata.annotations.contains_key(GATEWAY_SERVICE);
-            (!scoped || object.metadata.namespace == namespace) && (by_service || labels.contain(&object.spec.selector))
-        });
+        let labels = labels.clone();
+        let objects = snapshot
+            .gateways_in_reach(namespace)
+            .filter(move |object| object.metadata.annotations.contains_key(GATEWAY_SERVICE) || labels.contain(&object.spec.selector));
         objects.map(|object| format!("{}/{}", object.metadata.namespace, object.metadata.name))
     }
 
@@ -116,6 +116,15 @@ impl MergedGateway {
             }
         }
         dropped
+    }
+}
+
+impl Snapshot {
+    /// The Gateways that a workload of the namespace may serve, the oldest first: with `PILOT_SCOPE_GATEWAY_TO_NAMESPACE` those
+    /// of its own namespace, else all. Which of them select it, their labels say.
+    pub fn gateways_in_reach<'a>(&'a self, namespace: &Namespace) -> impl Iterator<Item = &'a Arc<Object<Gateway>>> + use<'a> {
+        let only = self.features.scope_gateway_to_namespace.then(|| namespace.clone());
+        self.gateways.iter().filter(move |object| only.as_ref().is_none_or(|only| object.metadata.namespace == *only))
     }
 }
 

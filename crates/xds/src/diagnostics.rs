@@ -3,8 +3,6 @@
 use crate::class::{ClassKey, Target};
 use base::{Diagnostic, Protocol};
 use envoy::authz::{HttpField, http_fields};
-use istio_api::Object;
-use istio_api::networking::gateway::Gateway;
 use istio_api::security::authorization_policy::{Action, Rule};
 use istio_api::security::peer_authentication::MutualTlsMode;
 use model::{Certificates, CredentialUser, PolicySubject, ProxyKind, Referrer, Snapshot, WorkloadPolicies};
@@ -27,9 +25,7 @@ pub fn diagnostics<'a>(snapshot: &Snapshot, classes: impl Iterator<Item = &'a Cl
 fn credentials(snapshot: &Snapshot, gateways: &[&ClassKey], out: &mut BTreeSet<Diagnostic>) {
     for class in gateways {
         let user = CredentialUser { namespace: &class.namespace, cluster: Some(&class.cluster), referrer: Referrer::Gateway };
-        let scoped =
-            |gateway: &Object<Gateway>| !snapshot.features.scope_gateway_to_namespace || gateway.metadata.namespace == class.namespace;
-        let selecting = snapshot.gateways.iter().filter(|gateway| class.labels.contain(&gateway.spec.selector) && scoped(gateway));
+        let selecting = snapshot.gateways_in_reach(&class.namespace).filter(|gateway| class.labels.contain(&gateway.spec.selector));
         out.extend(selecting.flat_map(|gateway| snapshot.credential_findings(gateway, user)));
     }
 }
