@@ -10,12 +10,12 @@ use istio_api::{
     Object,
     kubernetes::{reference_grant::ReferenceGrant, secret::Secret},
 };
-use std::sync::Arc;
-use tokio_rustls::rustls::{
+use rustls::{
     SignatureAlgorithm,
     crypto::aws_lc_rs::sign::any_supported_type,
     pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
 };
+use std::sync::Arc;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList, x509::SubjectPublicKeyInfo};
 
 /// The suffix by which Istio names the authorities that belong to a credential.
